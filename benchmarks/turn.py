@@ -76,7 +76,7 @@ class SilentBus:
         del subject, body, headers
         self.hints += 1
 
-    async def hand_over(self, message: Any, *, acknowledge_to: str) -> None:
+    async def publish_without_waiting(self, message: Any, *, acknowledge_to: str) -> None:
         del message, acknowledge_to
 
 

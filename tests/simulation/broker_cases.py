@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from noetl_bus import jetstream
 from noetl_bus.broker import Bus
-from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.consumers.standing_pull import StandingPull
 from noetl_bus.errors import BusUnavailable, StreamFull
 from noetl_bus.topology import ensure_durable, ensure_stream
 from noetl_testkit.bus import Place, flush, make_place
@@ -130,7 +130,7 @@ async def messages_by_number(bus: Bus, _other: Bus) -> Any:
 
 async def _taken(pull: StandingPull, most: int = 10) -> "list[Delivery]":
     async with asyncio.timeout(SECONDS):
-        return await pull.take(most)
+        return await pull.receive(most)
 
 
 def _seen(deliveries: "list[Delivery]") -> Any:
@@ -268,7 +268,9 @@ async def acknowledged_elsewhere(bus: Bus, other: Bus) -> Any:
     await flush(other)
     from noetl_bus.publish import Outgoing  # noqa: PLC0415
 
-    await bus.hand_over(Outgoing(place.subject(), b"x", "id"), acknowledge_to="hint.row")
+    await bus.publish_without_waiting(
+        Outgoing(place.subject(), b"x", "id"), acknowledge_to="hint.row"
+    )
     async with asyncio.timeout(SECONDS):
         subject, ack = await told
     return [subject, ack["stream"], ack["seq"]]

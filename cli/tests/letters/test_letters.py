@@ -112,7 +112,7 @@ async def test_what_was_not_kept_whole_is_not_replayed(nats_url: str) -> None:
         for number, reason in (
             (1, "its secrets were masked when it was kept"),
             (2, "only its beginning was kept"),
-            (3, "it is a message of kafka for my/sub: have it sent there again"),
+            (3, "it is a message of kafka for my/sub: send it there again"),
         ):
             with pytest.raises(StackError, match=f"{number} can't be replayed: {reason}"):
                 await replay_letter(bus, number, shards=1)

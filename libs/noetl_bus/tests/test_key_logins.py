@@ -152,7 +152,7 @@ async def test_a_service_logs_in_by_a_file_of_credentials(
 )
 def test_what_is_no_seed_is_refused_without_a_word_of_it(make: Callable[[], str]) -> None:
     seed = make()
-    with pytest.raises(BadKey, match=r"NOETL_NATS_NKEY_SEED: (not a seed|its check sum)") as caught:
+    with pytest.raises(BadKey, match=r"NOETL_NATS_NKEY_SEED: (not a seed|its checksum)") as caught:
         from_seed(seed, variable="NOETL_NATS_NKEY_SEED")
     assert not seed or seed not in str(caught.value).replace("SU…", "")
 
@@ -166,6 +166,6 @@ def test_one_login_is_enough(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match="NOETL_NATS_CREDS: /some/where: No such file"):
         NatsSettings(nats_creds="/some/where").key_login()
     (tmp_path / "half.creds").write_text("-----BEGIN NATS USER JWT-----\nx\n")
-    with pytest.raises(BadKey, match=r"half\.creds has not both"):
+    with pytest.raises(BadKey, match=r"half\.creds lacks"):
         from_creds(tmp_path / "half.creds", variable="NOETL_NATS_CREDS")
     assert NatsSettings().key_login() is None

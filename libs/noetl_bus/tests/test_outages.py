@@ -9,7 +9,7 @@ from noetl_bus import wire
 from noetl_bus.broker import Bus, connect
 from noetl_bus.consumers.delivery import Delivery, ack_all
 from noetl_bus.consumers.pull import run_pull, run_pull_each
-from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.consumers.standing_pull import StandingPull
 from noetl_bus.publish import Outgoing
 from noetl_bus.topology import ensure_durable, ensure_topology, run_topology_watch
 from noetl_testkit.bus import flush, make_place, nats_settings, running
@@ -89,7 +89,7 @@ async def test_an_answer_to_a_lost_store_does_not_hit_the_new_one(
         connect(nats_settings(own_nats.url), name="other") as other,
         StandingPull(own_bus, place.durable, window=1) as pull,
     ):
-        (old,) = await pull.take(1)
+        (old,) = await pull.receive(1)
         await asyncio.to_thread(own_nats.wipe)
         await ensure_topology(other, [place.stream])
         await eventually(lambda: pull._verified)

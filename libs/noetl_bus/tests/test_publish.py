@@ -229,22 +229,22 @@ async def test_a_broker_that_acknowledges_nothing_is_noticed(
 def test_silence_is_that_of_its_own_subjects_and_has_an_end() -> None:
     now = 1000.0
     silence = Silence(["a", "b"], clock=lambda: now)
-    silence.note("a", seconds=5)
-    silence.note("b", seconds=5)
+    silence.record("a", seconds=5)
+    silence.record("b", seconds=5)
     assert silence.families() == [], "one late message is no silence"
     now += 11
-    silence.note("a", seconds=5)
+    silence.record("a", seconds=5)
     assert silence.families() == ["a"]
     silence.end("b")
     now += 300
     assert silence.families() == ["a"], "who has nothing to publish learns of no end"
     now += 400
     assert silence.families() == [], "nor of a silence that goes on"
-    silence.note("a", seconds=5)
+    silence.record("a", seconds=5)
     silence.clear()
     assert silence.families() == []
     # Two short outages, with nothing published in between, are not one long silence.
-    silence.note("a", seconds=1)
+    silence.record("a", seconds=1)
     now += 240
-    silence.note("a", seconds=1)
+    silence.record("a", seconds=1)
     assert silence.families() == []

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from noetl_bus.broker import connect
-from noetl_bus.settings import NatsSettings
-from noetl_bus.tls import TlsMisconfigured
+from noetl_bus.settings import NatsSettings, TlsMisconfigured
 from noetl_testkit.bus import flush
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.waiting import unless_it_hangs

@@ -180,7 +180,7 @@ async def test_the_watch_makes_what_vanishes_and_tells(bus: Bus, place: Place) -
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-async def test_the_watch_tells_what_it_found_in_a_look_that_failed(
+async def test_the_watch_reports_recreated_streams_after_a_failed_check(
     bus: Bus, place: Place, failures: int
 ) -> None:
     """The first stream is made again, then the second one is refused for a while."""
@@ -192,18 +192,18 @@ async def test_the_watch_tells_what_it_found_in_a_look_that_failed(
         told.append(name)
 
     watch = _Watch(bus, (place.stream, second.stream), (place.durable,), notice)
-    await watch.look()
+    await watch.check()
     for stream in (place.stream, second.stream):
         await bus.js.delete_stream(stream.name)
     await ensure_stream(bus, blocker)
     for _ in range(failures):
-        await watch.look()
+        await watch.check()
     assert (watch.failures, told) == (failures, [])
 
     await bus.js.delete_stream(blocker.name)
-    await watch.look()
+    await watch.check()
     assert told == [place.stream.name, second.stream.name]
-    await watch.look()
+    await watch.check()
     assert told == [place.stream.name, second.stream.name], "each once"
 
 

@@ -191,7 +191,7 @@ class Rows:
     async def publish_as_its_orchestrator(self, row: Json) -> None:
         """Publish the message of a row so that the broker acknowledges it to the relay."""
         message = Outgoing(row["subject"], orjson.dumps(row["payload"]), row["message_id"])
-        await self.bus.hand_over(message, acknowledge_to=_acknowledged(row))
+        await self.bus.publish_without_waiting(message, acknowledge_to=_acknowledged(row))
 
     async def acknowledge(self, row: Json, answer: Json) -> None:
         """Send the relay a broker's answer to the message of a row."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 import asyncpg
 import pytest
 from noetl_bus.rpc import Handler
-from noetl_bus.rpc.replies import reply_to_error
+from noetl_bus.rpc.handlers import reply_to_error
 from noetl_common.errors import NoetlError
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.model import Shape

@@ -166,7 +166,7 @@ class World:
         self.script.stubborn = is_stubborn
         self.runs, self.hearing = Runs(), Hearing()
         self.pending = PendingOutcomes(most=3, most_bytes=1 << 20)
-        self.permits = Permits(permits, most_lent=2)
+        self.permits = Permits(permits, most_released=2)
         self.transport = self._transport(0.0 if gives_up else 600.0)
         self.handling: list[asyncio.Task[None]] = []
         self.delivered: list[Notified] = []

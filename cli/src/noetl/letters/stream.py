@@ -117,7 +117,7 @@ def _letter(message: StoredMessage, *, with_body: bool) -> Letter:
         reason=read.reason,
         tries=read.tries,
         first_at=_first_at(message.message_id),
-        last_at=read.buried_at,
+        last_at=read.given_up_at,
         hindrance=read.hindrance,
         body=_body(message.data) if with_body else None,
     )

@@ -1,4 +1,4 @@
-"""The message bus, on NATS: connection, publishing, consumers, requests, writes, topology."""
+"""The message bus on NATS: connection, publishing, consumers, requests, writes and topology."""
 
 import os
 import sys
@@ -7,9 +7,9 @@ import sys
 def _load_nats_without_aiohttp() -> None:
     """Load nats-py without aiohttp, unless a broker is reached by WebSocket.
 
-    It would load aiohttp for that alone, forty modules that most services need for nothing else.
+    nats-py uses aiohttp only for WebSocket, but always loads its forty modules.
     """
-    # Both may be in a file, which is not read here.
+    # An address may also be in a file, which is not read here; then aiohttp is loaded.
     named = [value for name, value in os.environ.items() if "NATS_URL" in name]
     if "aiohttp" in sys.modules or any(not one.startswith(("nats", "tls")) for one in named):
         return

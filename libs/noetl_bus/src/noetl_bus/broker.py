@@ -1,6 +1,6 @@
 """The connection to the broker: its state, its lifecycle, and sending over it."""
 
-# size: what is sent depends on the state of the connection, which is in one place
+# size: sending depends on the state of the connection, which is kept in one place
 
 import asyncio
 import random
@@ -27,15 +27,14 @@ from noetl_bus.errors import BusClosed, BusForbidden, BusUnavailable
 from noetl_bus.inbox import Inbox, Incoming, Sink, Waiter, split
 from noetl_bus.probe import Probe
 from noetl_bus.publish import MESSAGE_ID_HEADER, Outgoing, Publisher
-from noetl_bus.settings import NatsSettings
-from noetl_bus.tls import broker_tls
+from noetl_bus.settings import NatsSettings, broker_tls
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
 _log = get_logger()
 _CONTROL_LINE = 1024
-"""Room for subject and reply of a message, which our size check counts with the body."""
+"""Bytes reserved for subject and reply of a message, which count towards the broker's limit."""
 _WATCH_SECONDS = 1.0
 _REPEAT_SECONDS = 5.0
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
@@ -51,12 +50,12 @@ class Subscription:
     raw: NatsSubscription
 
     async def unsubscribe(self) -> None:
-        """End it; messages on their way are dropped."""
+        """End the subscription; messages on their way are dropped."""
         if not self.bus.nc.is_closed:
             await self.raw.unsubscribe()
 
     async def drain(self) -> None:
-        """End it once the messages on their way have been taken."""
+        """End the subscription after the messages on their way have been received."""
         nc = self.bus.nc
         if nc.is_connected:
             await nc._send_unsubscribe(self.raw._id)  # noqa: SLF001 -- `drain` uses `flush`, see wire.ping
@@ -65,12 +64,18 @@ class Subscription:
 
 
 class Bus:
-    """A connection to NATS that reconnects for ever, and the ways to send over it.
+    """A connection to NATS that reconnects for ever, with all ways to send over it.
 
-    Made by :func:`connect`. ``nc`` and ``js`` are the client's own objects, for uses without a
-    method here. ``run_topology_watch`` keeps ``topology_ok``. ``forbidden`` are operations of the
-    JetStream API that our login may not use, and families of subjects that it may not publish on.
-    ``probe`` finds out whether the connection is dead.
+    :func:`connect` opens it.
+
+    Attributes:
+        nc: the NATS client, for uses without a method here.
+        js: the client's own access to JetStream.
+        topology_ok: whether streams and durables are in place; set by ``run_topology_watch``.
+        forbidden: operations of the JetStream API, and families of subjects, for which the login
+            has no right.
+        probe: detects that the connection is dead.
+        answers: the inbox of the connection.
     """
 
     def __init__(self, settings: NatsSettings, *, name: str) -> None:
@@ -86,13 +91,13 @@ class Bus:
         self.silence = self._publisher.silence
         self._connected = asyncio.Event()
         self._closed_reason: str | None = None
-        self._asked: dict[asyncio.Future[Incoming], str] = {}
+        self._requests: dict[asyncio.Future[Incoming], str] = {}
         self._last_error = ("", 0.0)
         self._on_disconnect: list[Callable[[], None]] = []
         self._on_reconnect: list[Callable[[], Awaitable[None]]] = []
         self._up = metrics.gauge("noetl_nats_connected", "1 while connected to the broker.")
         self._reconnects = metrics.counter(
-            "noetl_nats_reconnects_total", "Connections made after the first."
+            "noetl_nats_reconnects_total", "Reconnects to the broker."
         )
 
     # -- state ---------------------------------------------------------------------------
@@ -109,14 +114,14 @@ class Bus:
 
     @property
     def largest_message(self) -> int:
-        """Most bytes of headers and body that one message may have."""
+        """Maximum size of headers and body of one message, in bytes."""
         return self.nc.max_payload
 
     async def wait_connected(self) -> None:
         """Wait until there is a connection.
 
         Raises:
-            BusClosed: there will never be one again.
+            BusClosed: the connection is closed for good.
         """
         if self._closed_reason is not None:
             raise BusClosed(reason=self._closed_reason)
@@ -126,16 +131,16 @@ class Bus:
                 raise BusClosed(reason=self._closed_reason)
 
     async def is_ready(self) -> bool:
-        """Readiness check: connected, and streams and durables are as declared."""
+        """Return whether the bus is connected, and streams and durables are as declared."""
         return self.is_connected and not self.is_closed and self.topology_ok
 
     def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back whenever the connection is lost; returns a function that ends that."""
+        """Call ``callback`` whenever the connection is lost; return a function that ends this."""
         self._on_disconnect.append(callback)
         return lambda: _remove(self._on_disconnect, callback)
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-        """Call back after each reconnect, subscriptions being there again; must be quick."""
+        """Call ``callback``, which must be quick, after each reconnect and its resubscriptions."""
         self._on_reconnect.append(callback)
         return lambda: _remove(self._on_reconnect, callback)
 
@@ -161,17 +166,17 @@ class Bus:
         *,
         seconds: float = 5.0,
     ) -> list[PubAck | NoetlError]:
-        """Publish to streams side by side; each result is an ack or that message's error."""
+        """Publish to streams concurrently; each result is an ack or the error of its message."""
         return await self._publisher.publish_many(messages, seconds=seconds)
 
-    async def hand_over(self, message: Outgoing, *, acknowledge_to: str) -> None:
-        """Publish to a stream without waiting; the acknowledgement goes to another subject.
+    async def publish_without_waiting(self, message: Outgoing, *, acknowledge_to: str) -> None:
+        """Publish to a stream without waiting; the broker acknowledges to another subject.
 
-        Without a connection the message is dropped at once; without a subject to acknowledge to
-        the outcome stays unknown.
+        Without a connection, the message is dropped. If ``acknowledge_to`` is empty, the outcome
+        stays unknown.
 
         Raises:
-            TooLarge: it is above the broker's limit.
+            TooLarge: the message exceeds the broker's limit.
         """
         headers = dict(message.headers) if message.headers else {}
         if message.message_id is not None:
@@ -191,12 +196,12 @@ class Bus:
         *,
         reply: str = "",
     ) -> None:
-        """Send a message that may be lost: without a connection it is dropped at once.
+        """Send a message that may be lost; without a connection, it is dropped.
 
-        On ``reply`` the broker answers "no responders" when there is no subscriber.
+        If there is no subscriber, the broker answers "no responders" to ``reply``.
 
         Raises:
-            TooLarge: the body is above the broker's limit.
+            TooLarge: the message exceeds the broker's limit.
         """
         data = wire.command(subject, body, reply=reply, headers=headers)
         self._check_size(subject, data)
@@ -204,14 +209,14 @@ class Bus:
             await wire.write(self.nc, data)
 
     def send_nowait(self, subject: str, body: bytes) -> None:
-        """Like ``send``, for callers that can't await; for small bodies."""
+        """Send a small message like ``send``, for callers that can't await."""
         if self.is_connected and subject:
             wire.write_nowait(self.nc, wire.command(subject, body))
 
     async def reply(self, subject: str, body: bytes) -> None:
-        """Answer to the inbox subject of a request; a large body goes in numbered parts.
+        """Answer to the inbox subject of a request; a large body is sent in numbered parts.
 
-        Without a connection the answer is dropped: the sender asks again.
+        Without a connection, the answer is dropped, and the sender retries the request.
         """
         if not self.is_connected or not subject:
             return
@@ -231,16 +236,16 @@ class Bus:
         seconds: float,
         repeat_seconds: float | None = None,
     ) -> Incoming:
-        """Send a request and wait for its answer, joined if it came in parts.
+        """Send a request and return its answer; the parts of a large answer are joined.
 
-        A request on its way when the connection is lost fails at once: question or answer are
-        most likely lost too, and requests may be repeated. One that another connection has lost
-        is known by nothing but silence: after ``repeat_seconds``, doubled each time, it is sent
+        If the connection is lost, pending requests fail immediately: the request or its answer is
+        most likely lost too, and a request is safe to retry. If the service's connection is lost,
+        there is just no answer. So after ``repeat_seconds``, doubled each time, the request is sent
         again, and the first answer counts.
 
         Raises:
-            BusUnavailable: no connection or answer in time, or no service listens.
-            TooLarge: the request is above the broker's limit.
+            BusUnavailable: there is no connection or no answer in time, or no service listens.
+            TooLarge: the request exceeds the broker's limit.
         """
         with self.answers.expect() as waiter:
             data = wire.command(subject, body, reply=waiter.subject, headers=headers)
@@ -254,16 +259,16 @@ class Bus:
                     else:
 
                         def repeat(reply: str) -> None:
-                            again = wire.command(subject, body, reply=reply, headers=headers)
+                            repetition = wire.command(subject, body, reply=reply, headers=headers)
                             if self.is_connected:
-                                wire.write_nowait(self.nc, again)
+                                wire.write_nowait(self.nc, repetition)
 
                         with waiter.repeating(repeat, repeat_seconds):
                             incoming = await self._answered(waiter, subject)
             except TimeoutError:
                 raise BusUnavailable(what=subject, reason=f"no answer in {seconds:g} s") from None
         if incoming.is_no_responders:
-            raise BusUnavailable(what=subject, reason="nobody listens")
+            raise BusUnavailable(what=subject, reason="no service listens")
         return incoming
 
     def inbox(self) -> Inbox:
@@ -273,7 +278,7 @@ class Bus:
     async def subscribe(
         self, subject: str, take: Callable[[Incoming], None], *, queue: str = ""
     ) -> Subscription:
-        """Call ``take`` for each message, from the read loop: it must be quick.
+        """Call ``take``, which must be quick, for each message from the read loop.
 
         Errors of ``take`` are logged. Subscriptions survive reconnects.
         """
@@ -286,22 +291,22 @@ class Bus:
     async def subscribe_raw(
         self, subject: str, take: Callable[[Msg], None], *, queue: str = ""
     ) -> Subscription:
-        """Like ``subscribe``, with the client's message object."""
-        sink: Any = Sink(take, lambda error: _log.error("message_not_taken", exc_info=error))
+        """Subscribe like ``subscribe``, but pass the client's message objects."""
+        sink: Any = Sink(take, lambda error: _log.error("message_not_handled", exc_info=error))
         raw = await self.nc.subscribe(subject, queue=queue, future=sink, pending_bytes_limit=0)
         return Subscription(self, raw)
 
     async def flush(self, seconds: float = _LAST_FLUSH_SECONDS) -> bool:
-        """Wait until the broker has seen everything sent so far; False if it doesn't answer."""
+        """Wait until the broker has received everything sent so far; return whether it has."""
         return self.is_connected and await wire.ping(self.nc, seconds=seconds)
 
     async def _answered(self, waiter: Waiter, subject: str) -> Incoming:
         answer = waiter.answer
-        self._asked[answer] = subject
+        self._requests[answer] = subject
         try:
             return await answer
         finally:
-            self._asked.pop(answer, None)
+            self._requests.pop(answer, None)
 
     def _check_size(self, subject: str, data: bytes) -> None:
         if len(data) > self.largest_message:
@@ -310,7 +315,7 @@ class Bus:
     # -- life ----------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connect, however long it takes; each failed attempt is logged."""
+        """Connect, with retries until it succeeds; each failed attempt is logged."""
         login = self.settings.nats_login()
         key = self.settings.key_login()
         if key is not None:
@@ -323,7 +328,7 @@ class Bus:
             signature_cb=self._sign if key else None,
             user_jwt_cb=self._token if key and key.token else None,
             connect_timeout=self.settings.nats_connect_timeout_seconds,  # type: ignore[arg-type]  # a float does
-            # With a finite number the client closes itself one day and the process is deaf.
+            # With a finite number, the client would close itself one day.
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # first connect only
             reconnect_to_server_handler=self._next_server,
@@ -343,7 +348,7 @@ class Bus:
         self._connected.set()
 
     def _sign(self, text: str) -> bytes:
-        # Read anew: a file of credentials may have been renewed since.
+        # A credentials file may have been renewed, so it is read again.
         key = self.settings.key_login()
         return key.sign(text) if key else b""
 
@@ -355,20 +360,20 @@ class Bus:
         """Send the rest of the buffer and close the connection."""
         if self._closed_reason is None:
             await self.flush()
-        self._closed_reason = "closed by us"
+        self._closed_reason = "closed by this process"
         if wire.was_started(self.nc):
             await self.nc.close()
 
     async def watch(self) -> None:
-        """Replace a connection that has died without a word, and a client that lost its tasks."""
+        """Replace a half-open connection, and a client that has lost its tasks."""
         while not self.is_closed:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
-                await self._look_after()
-            except Exception as error:  # noqa: BLE001 -- who watches goes on
+                await self._check_client()
+            except Exception as error:  # noqa: BLE001 -- the watch has to go on
                 _log.error("bus_watch_failed", bus=self.name, exc_info=error)
 
-    async def _look_after(self) -> None:
+    async def _check_client(self) -> None:
         if not wire.has_lost_its_loops(self.nc):
             await self.probe.cut_dead()
             return
@@ -381,7 +386,7 @@ class Bus:
     def _next_server(
         self, servers: list[Server], _info: dict[str, Any]
     ) -> tuple[Server | None, float]:
-        """Choose where and when to try next: back-off with jitter, all servers in turn."""
+        """Choose the next server in turn, and the pause before the attempt, with jitter."""
         server = min(servers, key=lambda entry: entry.reconnects)
         longest = self.settings.nats_reconnect_max_seconds
         pause = min(longest, 0.05 * 2 ** min(server.reconnects, 10)) if server.reconnects else 0.0
@@ -399,12 +404,12 @@ class Bus:
         _log.warning("bus_error", error=text, bus=self.name)
 
     def _forbidden(self, subject: str) -> None:
-        """Fail messages and requests on a forbidden subject; the broker names it in lower case."""
+        """Fail messages and requests on a forbidden subject, given in lower case by the broker."""
         self.forbidden.add(family(subject))
         forbidden = BusForbidden(user=self.settings.user(), what=subject)
         self._publisher.on_forbidden(subject, forbidden)
-        for answer, asked in self._asked.items():
-            if asked.lower() == subject and not answer.done():
+        for answer, requested in self._requests.items():
+            if requested.lower() == subject and not answer.done():
                 answer.set_exception(forbidden)
 
     async def _disconnected(self) -> None:
@@ -415,7 +420,7 @@ class Bus:
             _log.warning("bus_disconnected", bus=self.name)
         self._publisher.on_disconnected()
         lost = BusUnavailable(what="a request", reason="the connection was lost")
-        for answer in self._asked:
+        for answer in self._requests:
             if not answer.done():
                 answer.set_exception(lost)
         for callback in list(self._on_disconnect):
@@ -431,7 +436,7 @@ class Bus:
         for callback in list(self._on_reconnect):
             try:
                 await callback()
-            except Exception as error:  # noqa: BLE001 -- it would end the client's reconnecting
+            except Exception as error:  # noqa: BLE001 -- an error would stop the client's reconnects
                 _log.error("reconnect_callback_failed", exc_info=error)
 
     async def _was_closed(self) -> None:
@@ -439,15 +444,15 @@ class Bus:
             self._closed_reason = repr(self.nc.last_error) if self.nc.last_error else "unknown"
             _log.error("bus_closed", reason=self._closed_reason)
         self._up.set(0)
-        # Wakes the waiters of `wait_connected`, which then raises.
+        # `wait_connected` wakes up and raises.
         self._connected.set()
 
 
 @asynccontextmanager
 async def connect(settings: NatsSettings, *, name: str) -> AsyncIterator[Bus]:
-    """Open a connection, waiting until the broker is there; closed in good order at the end.
+    """Wait for the broker and open a connection, which is closed in order at the end.
 
-    Bound the wait with ``asyncio.timeout`` where there is a reason to.
+    The wait has no timeout of its own; use ``asyncio.timeout`` if one is needed.
     """
     bus = Bus(settings, name=name)
     watch: asyncio.Task[None] | None = None

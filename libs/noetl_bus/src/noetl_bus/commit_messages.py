@@ -1,4 +1,4 @@
-"""Messages that announce a commit, built alike by orchestrator and outbox (O1, O4, O6)."""
+"""Messages that announce a commit, built alike in orchestrator and outbox (O1, O4, O6)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ _HEADER_ROOM = 2048
 
 
 def largest_body(bus: Bus) -> int:
-    """Return the most bytes of a body that travels with an id and a trace."""
+    """Return the maximum size of a body whose message also has an id and a trace context."""
     return bus.largest_message - _HEADER_ROOM
 
 
 @dataclass(frozen=True, slots=True)
 class CommitMessages:
-    """Build the messages of commits on one shard.
+    """Builds the messages of commits on one shard.
 
     Attributes:
-        relayed: types of the events that outside readers get; None: all.
-        event_bytes: most bytes of the body of an event; a larger one travels without its payload.
+        relayed: types of the events that are relayed to outside readers; None for all.
+        event_bytes: maximum size of an event's body; a larger event is sent without its payload.
     """
 
     shard: int
@@ -40,7 +40,7 @@ class CommitMessages:
         return cls(shard, settings.relayed_types(), settings.outbox_event_max_bytes)
 
     def are_wanted(self, event_type: str) -> bool:
-        """Return whether outside readers get events of a type."""
+        """Return whether events of a type are relayed to outside readers."""
         return self.relayed is None or event_type in self.relayed
 
     def of_commit(
@@ -53,10 +53,9 @@ class CommitMessages:
         largest: int,
         headers: Context | None = None,
     ) -> Iterator[Outgoing]:
-        """Yield the positions that a commit wrote, then its events that outside readers get.
+        """Yield the message with the positions of a commit, then its relayed events.
 
-        No body has more than ``largest`` bytes, but for an event that is larger without its
-        payload.
+        No body exceeds ``largest`` bytes, except an event that exceeds it without its payload.
         """
         yield Outgoing(
             commit_subject(execution_id, shard=self.shard),
@@ -77,7 +76,7 @@ class CommitMessages:
         subject: str | None = None,
         message_id: str | None = None,
     ) -> Outgoing:
-        """Return the message of an event; an outbox row of its own may set subject and id."""
+        """Return the message of an event; an outbox row of the event may set subject and id."""
         return Outgoing(
             subject or event_subject(execution_id, shard=self.shard),
             event_body(event, largest=min(largest, self.event_bytes)),

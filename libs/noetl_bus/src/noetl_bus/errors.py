@@ -4,25 +4,25 @@ from noetl_common.errors import Permanent, Transient, Unavailable
 
 
 class BusUnavailable(Unavailable):
-    """No connection, no stream or no acknowledgement in time; the outcome is unknown."""
+    """There is no connection, no stream or no acknowledgement in time; the outcome is unknown."""
 
-    template = "the message bus did not take {what}: {reason}"
+    template = "the message bus did not accept {what}: {reason}"
 
 
 class BusClosed(BusUnavailable):
-    """The client gave the connection up for good; the process has to end."""
+    """The client has closed the connection for good; the process has to end."""
 
     template = "the connection to the message bus is closed: {reason}"
 
 
 class BusForbidden(BusUnavailable):
-    """Our login may not publish there; nothing was sent, and the right may be granted later."""
+    """The login has no right to publish there; nothing was sent, and a retry may succeed later."""
 
     template = "the login {user} may not publish {what} on the message bus"
 
 
 class StreamFull(Transient):
-    """The stream holds as much as it may and refuses more."""
+    """The stream has reached its limit and rejects messages."""
 
     template = "the stream for {what} is full"
 
@@ -34,6 +34,6 @@ class PublishRefused(Permanent):
 
 
 class TopologyRefused(Transient):
-    """A stream or durable can't be brought to its declared configuration."""
+    """A stream or durable can't be created with, or changed to, its declared configuration."""
 
     template = "the message bus refuses the configuration of {what}: {reason}"

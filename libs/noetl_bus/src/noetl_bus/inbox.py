@@ -1,6 +1,6 @@
-"""The inbox: one wildcard subscription for all answers that the process waits for.
+"""The inbox: one wildcard subscription for all answers for which the process waits.
 
-A body above the broker's limit travels as numbered parts, which are joined here.
+A body that exceeds the broker's limit is sent in numbered parts, which are joined here.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from noetl_bus.errors import BusUnavailable
 
 PART_HEADER = "Noetl-Part"
 LARGEST_JOINED = 256 << 20
-"""Largest answer that is joined: a runaway sender must not fill the memory."""
+"""Maximum size of a joined answer, so that a faulty sender can't fill the memory."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,15 +31,15 @@ class Incoming:
 
     @property
     def is_no_responders(self) -> bool:
-        """Whether this is the broker's answer that a subject has no subscriber."""
+        """Whether the broker reports that the subject has no subscriber."""
         return not self.data and self.headers.get("Status") == "503"
 
 
 class Sink:
-    """Takes messages from the client's read loop without a queue and a task in between.
+    """Receives messages directly from the client's read loop, without a queue and a task.
 
-    The client offers ``future=`` for a single answer; it calls ``set_result`` for each message
-    of the subscription, so an object that calls a function there is a direct line.
+    The client supports ``future=`` for a single answer, and calls ``set_result`` for each message
+    of the subscription. This object passes the message to a function.
     """
 
     def __init__(self, take: Callable[[Msg], None], on_error: Callable[[Exception], None]) -> None:
@@ -47,43 +47,43 @@ class Sink:
         self._on_error = on_error
 
     def cancelled(self) -> bool:
-        """Return False: the subscription is open."""
+        """Return False, because the subscription is open."""
         return False
 
     def set_result(self, message: Msg) -> None:
-        """Pass a message on; an exception here would end the client's read loop."""
+        """Pass on a message; an exception here would end the client's read loop."""
         try:
             self._take(message)
-        except Exception as error:  # noqa: BLE001 -- see above
+        except Exception as error:  # noqa: BLE001 -- see the docstring
             self._on_error(error)
 
 
 class Waiter:
-    """One expected answer: send ``subject`` as the reply subject, then wait."""
+    """One expected answer: send ``subject`` as the reply subject of a request, then wait."""
 
     def __init__(self, inbox: "Inbox", subject: str) -> None:
         self.subject = subject
         self._inbox = inbox
         self.answer: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
         self._parts: PartCollector | None = None
-        self._twins: tuple[Waiter, ...] = ()
+        self._repetitions: tuple[Waiter, ...] = ()
 
     async def wait(self, seconds: float) -> bytes:
         """Return the body of the answer.
 
         Raises:
-            BusUnavailable: no answer in time, or no service listens.
+            BusUnavailable: there is no answer in time, or no service listens.
         """
         incoming = await self.wait_message(seconds)
         if incoming.is_no_responders:
-            raise BusUnavailable(what=self.subject, reason="nobody listens")
+            raise BusUnavailable(what=self.subject, reason="no service listens")
         return incoming.data
 
     async def wait_message(self, seconds: float) -> Incoming:
-        """Return the answer as it came, joined if it came in parts.
+        """Return the answer; the parts of a large answer are joined.
 
         Raises:
-            BusUnavailable: no answer in time.
+            BusUnavailable: there is no answer in time.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -91,8 +91,8 @@ class Waiter:
         except TimeoutError:
             raise BusUnavailable(what=self.subject, reason=f"no answer in {seconds:g} s") from None
 
-    def take(self, incoming: Incoming) -> None:
-        """Accept a message addressed to this waiter; the first whole answer counts."""
+    def on_message(self, incoming: Incoming) -> None:
+        """Accept a message for this waiter; the first complete answer counts."""
         if self.answer.done():
             return
         if PartCollector.is_part(incoming.headers):
@@ -105,24 +105,25 @@ class Waiter:
         self.answer.set_result(incoming)
 
     def repeat(self) -> str:
-        """Return a subject for one more request: the first whole answer to either counts.
+        """Return the reply subject for one more request; the first complete answer counts.
 
-        The answers are kept apart, since the parts of two may differ. That nobody listened to the
-        repetition says nothing about the request before it.
+        Each request has its own subject, because the parts of two answers may differ. If no service
+        listens to the repetition, the first request may still be answered.
         """
-        twin = Waiter(self._inbox, self._inbox.fresh_subject())
-        twin.answer, self._twins = self.answer, (*self._twins, twin)
+        repetition = Waiter(self._inbox, self._inbox.fresh_subject())
+        repetition.answer = self.answer
+        self._repetitions = (*self._repetitions, repetition)
 
-        def take(incoming: Incoming) -> None:
+        def on_message(incoming: Incoming) -> None:
             if not incoming.is_no_responders:
-                twin.take(incoming)
+                repetition.on_message(incoming)
 
-        self._inbox.register(twin.subject, take)
-        return twin.subject
+        self._inbox.register(repetition.subject, on_message)
+        return repetition.subject
 
     @contextmanager
     def repeating(self, send: Callable[[str], None], seconds: float) -> Iterator[None]:
-        """Call ``send`` with the subject of a repetition, after pauses that double."""
+        """Call ``send`` with the reply subject of a repetition after each pause; pauses double."""
         loop = asyncio.get_running_loop()
 
         def repeat(pause: float) -> None:
@@ -138,8 +139,8 @@ class Waiter:
     def close(self) -> None:
         """Stop waiting."""
         self._inbox.forget(self.subject)
-        for twin in self._twins:
-            self._inbox.forget(twin.subject)
+        for repetition in self._repetitions:
+            self._inbox.forget(repetition.subject)
         if not self.answer.done():
             self.answer.cancel()
 
@@ -157,7 +158,7 @@ class Waiter:
 
 @dataclass(slots=True)
 class Inbox:
-    """Subjects under one prefix, each waited for by at most one waiter."""
+    """Subjects with one prefix, each with at most one waiter."""
 
     prefix: str
     _waiting: dict[str, Callable[[Incoming], None]] = field(default_factory=dict)
@@ -166,20 +167,20 @@ class Inbox:
     def expect(self) -> Waiter:
         """Return a waiter with a fresh subject; use it as a context manager."""
         waiter = Waiter(self, self.fresh_subject())
-        self._waiting[waiter.subject] = waiter.take
+        self._waiting[waiter.subject] = waiter.on_message
         return waiter
 
     def fresh_subject(self) -> str:
-        """Return a subject of this inbox that was never used."""
+        """Return an unused subject of this inbox."""
         self._count += 1
         return f"{self.prefix}{self._count:x}"
 
     def register(self, subject: str, take: Callable[[Incoming], None]) -> None:
-        """Call ``take`` for every message on ``subject`` until it is forgotten."""
+        """Call ``take`` for every message on ``subject`` until `forget`."""
         self._waiting[subject] = take
 
     def forget(self, subject: str) -> None:
-        """Stop waiting on ``subject``; messages that still come are dropped."""
+        """Remove the waiter of ``subject``; later messages are dropped."""
         self._waiting.pop(subject, None)
 
     def deliver(self, message: Msg) -> None:
@@ -190,7 +191,7 @@ class Inbox:
 
 
 def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryview]]:
-    """Cut a body into parts of at most ``limit`` bytes, each with its header."""
+    """Split a body into parts of at most ``limit`` bytes, each with its header."""
     count = -(-len(body) // limit)
     view = memoryview(body)
     for number in range(count):
@@ -199,7 +200,7 @@ def split(body: bytes, *, limit: int) -> Iterator[tuple[dict[str, str], memoryvi
 
 
 class PartCollector:
-    """Joins parts in any order, with repetitions; a part of another body starts again."""
+    """Joins parts that arrive in any order or repeatedly; a part of another body restarts it."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytes] = {}
@@ -211,10 +212,10 @@ class PartCollector:
         return PART_HEADER in headers
 
     def add(self, headers: Mapping[str, str], data: bytes) -> bytes | None:
-        """Take a part; return the whole body once it is complete.
+        """Add a part; return the whole body once it is complete.
 
         Raises:
-            TooLarge: the announced body is larger than we put together.
+            TooLarge: the announced body exceeds `LARGEST_JOINED`.
         """
         number, count, size = (int(word) for word in headers[PART_HEADER].split("/"))
         if size > LARGEST_JOINED:

@@ -1,7 +1,7 @@
 """Requests to the broker's JetStream API.
 
-Over the bus's own requests: those of the client library are kept while the connection is down,
-and sent to whatever store is there afterwards.
+They use the bus's own requests. The client library would keep a request while the connection is
+down, and send it to a store that may be another one after the reconnect.
 """
 
 import base64
@@ -18,16 +18,18 @@ from noetl_bus.errors import TopologyRefused
 SECONDS = 5.0
 """Default timeout of the broker's answers."""
 _NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
-_NO_MESSAGE = (10043, 10057)  # the answers to the deletion of a missing message
+_NO_MESSAGE = (10043, 10057)  # errors for the deletion of a missing message
 _MOST_PAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """Current state of a stream; ``created_at`` distinguishes it from others of the same name.
+    """Current state of a stream.
 
-    ``first_at`` is the time of the oldest message, meaningless without messages; ``asked_at``
-    the broker's time of the answer.
+    Attributes:
+        created_at: creation time, which distinguishes the stream from a recreated one.
+        asked_at: the broker's time of the answer.
+        first_at: time of the oldest message, which has no meaning without messages.
     """
 
     created_at: datetime
@@ -40,7 +42,7 @@ class StreamInfo:
 
     @classmethod
     def of(cls, answer: JsonObject) -> "StreamInfo":
-        """Read the broker's answer."""
+        """Parse the broker's answer."""
         state = answer.get("state", {})
         created_at = _moment(answer["created"])
         return cls(
@@ -58,8 +60,10 @@ class StreamInfo:
 class ConsumerInfo:
     """Current state of a consumer.
 
-    ``pending`` messages were not delivered yet, ``unanswered`` ones were delivered only;
-    ``asked_at`` is the broker's time of the answer.
+    Attributes:
+        asked_at: the broker's time of the answer.
+        pending: number of messages that are not delivered yet.
+        unanswered: number of messages that are delivered but not answered.
     """
 
     name: str
@@ -72,7 +76,7 @@ class ConsumerInfo:
 
     @classmethod
     def of(cls, answer: JsonObject) -> "ConsumerInfo":
-        """Read the broker's answer."""
+        """Parse the broker's answer."""
         return cls(
             name=answer["name"],
             asked_at=_asked_at(answer),
@@ -85,7 +89,7 @@ class ConsumerInfo:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """Filters of its subjects; none means all."""
+        """Filters of subjects; an empty tuple means all subjects."""
         single = self.config.get("filter_subject")
         return (single,) if single else tuple(self.config.get("filter_subjects") or ())
 
@@ -99,21 +103,21 @@ class StoredMessage:
     data: bytes
     stored_at: datetime
     headers: bytes
-    """The block of headers as it was stored; `message_id` finds one of them."""
+    """The stored block of headers."""
 
     @property
     def message_id(self) -> str | None:
-        """The id by which the broker drops repetitions."""
+        """The id by which the broker detects repetitions, or None."""
         _, found, rest = self.headers.partition(b"Nats-Msg-Id:")
         return rest.partition(b"\r\n")[0].strip().decode() if found else None
 
 
 async def stream_info(bus: Bus, name: str, *, seconds: float = SECONDS) -> StreamInfo | None:
-    """Return a stream, None if it does not exist.
+    """Return a stream, or None if it does not exist.
 
     Raises:
-        BusUnavailable: no answer.
-        TopologyRefused: the broker says no.
+        BusUnavailable: the broker doesn't answer.
+        TopologyRefused: the broker refuses.
     """
     answer = await call(bus, f"STREAM.INFO.{name}", seconds=seconds)
     return None if answer is None else StreamInfo.of(answer)
@@ -122,10 +126,10 @@ async def stream_info(bus: Bus, name: str, *, seconds: float = SECONDS) -> Strea
 async def consumer_info(
     bus: Bus, stream: str, name: str, *, seconds: float = SECONDS
 ) -> ConsumerInfo | None:
-    """Return a consumer, None if it or its stream does not exist.
+    """Return a consumer, or None if the consumer or its stream does not exist.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `stream_info`.
+        BusUnavailable, TopologyRefused: see `stream_info`.
     """
     answer = await call(bus, f"CONSUMER.INFO.{stream}.{name}", seconds=seconds)
     return None if answer is None else ConsumerInfo.of(answer)
@@ -134,10 +138,10 @@ async def consumer_info(
 async def list_consumers(
     bus: Bus, stream: str, *, seconds: float = SECONDS
 ) -> list[ConsumerInfo] | None:
-    """Return all consumers of a stream, None if it does not exist.
+    """Return all consumers of a stream, or None if the stream does not exist.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `stream_info`.
+        BusUnavailable, TopologyRefused: see `stream_info`.
     """
     found: list[ConsumerInfo] = []
     for _ in range(_MOST_PAGES):
@@ -160,13 +164,13 @@ async def get_message(
     next_of: str | None = None,
     seconds: float = SECONDS,
 ) -> StoredMessage | None:
-    """Return a message of a stream, None if it or the stream does not exist.
+    """Return a message of a stream, or None if the message or the stream does not exist.
 
-    With a pattern of subjects in ``next_of`` it is the first of these at the number or behind it.
-    After the loss of a store the number may be that of another message.
+    With a subject pattern in ``next_of``, return the first matching message at or after the
+    sequence. After a stream was recreated, a sequence may be that of another message.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `stream_info`.
+        BusUnavailable, TopologyRefused: see `stream_info`.
     """
     wanted: JsonObject = {"seq": sequence}
     if next_of is not None:
@@ -188,7 +192,7 @@ async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float
     """Delete a message of a stream; return whether it was there.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `stream_info`.
+        BusUnavailable, TopologyRefused: see `stream_info`.
     """
     wanted: JsonObject = {"seq": sequence, "no_erase": True}
     answer = await call(
@@ -198,11 +202,11 @@ async def delete_message(bus: Bus, stream: str, sequence: int, *, seconds: float
 
 
 async def has_failed(bus: Bus, stream: str, *, seconds: float = SECONDS) -> bool:
-    """Return whether a stream refuses all messages until the broker is restarted.
+    """Return whether a stream rejects all messages until the broker is restarted.
 
     Raises:
-        BusUnavailable, TopologyRefused: as `stream_info`.
-        BusForbidden: our login may not ask.
+        BusUnavailable, TopologyRefused: see `stream_info`.
+        BusForbidden: the login has no right to this request.
     """
     wanted: JsonObject = {"filter": NO_MESSAGES}
     answer = await call(
@@ -219,11 +223,11 @@ async def call(
     allow: tuple[int, ...] = (),
     seconds: float = SECONDS,
 ) -> JsonObject | None:
-    """Call the API; None where the stream, consumer or message does not exist.
+    """Call the API; return None if the stream, consumer or message does not exist.
 
     Raises:
-        TopologyRefused: the broker said no, other than with an error in ``allow``.
-        BusUnavailable: no answer.
+        TopologyRefused: the broker answers with an error that is not in ``allow``.
+        BusUnavailable: the broker doesn't answer.
     """
     incoming = await bus.request(
         f"$JS.API.{operation}", b"" if body is None else orjson.dumps(body), seconds=seconds
@@ -242,7 +246,7 @@ def _asked_at(answer: JsonObject) -> datetime:
 
 
 def _moment(text: str) -> datetime:
-    """Read the broker's time; it may have nine digits after the point or none."""
+    """Parse a time of the broker, which has up to nine digits after the point."""
     whole, _, fraction = text.rstrip("Z").partition(".")
     micros = int(fraction[:6].ljust(6, "0")) if fraction else 0
     return datetime.fromisoformat(whole).replace(tzinfo=UTC) + timedelta(microseconds=micros)

@@ -1,7 +1,7 @@
-"""Logins at the broker by a key: an nkey's seed, or a `.creds` file with a token (JWT) and a seed.
+"""Logins with a key: the seed of an nkey, or a `.creds` file with a token (JWT) and a seed.
 
-The server sends a text, and the client signs it with its key (Ed25519); no password travels. Seeds
-and public keys are NATS's own notation: kind and key with a check sum, in base32.
+The server sends a text, and the client signs it with its key (Ed25519), so no password is sent.
+Seeds and public keys have the notation of NATS: kind, key and checksum in base32.
 """
 
 import base64
@@ -23,18 +23,18 @@ _TOKEN, _KEY = "NATS USER JWT", "USER NKEY SEED"
 
 
 class BadKey(Permanent):
-    """A seed or a `.creds` file can't be used; waiting doesn't help."""
+    """A seed or a `.creds` file is unusable, which a retry doesn't fix."""
 
     template = "{variable}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLogin:
-    """A user's key.
+    """The key of a user.
 
     Attributes:
-        public: its public key, as servers name the user.
-        token: the JWT that an account gave to the user; empty where the server knows the key.
+        public: public key, which is the name of the user for servers.
+        token: JWT of the user from an account; empty if the server knows the key itself.
     """
 
     public: str
@@ -47,15 +47,15 @@ class KeyLogin:
 
 
 def from_seed(seed: str, *, variable: str, token: str = "") -> KeyLogin:
-    """Return the login of a user's seed, `SU…`.
+    """Return the login with the seed of a user, `SU…`.
 
     Args:
-        seed: the text.
-        variable: where it comes from, for errors.
-        token: the user's JWT.
+        seed: the seed.
+        variable: variable of the seed, for error messages.
+        token: JWT of the user.
 
     Raises:
-        BadKey: it is none; the text has nothing of it.
+        BadKey: the text is not a valid seed; the message doesn't quote it.
     """
     try:
         raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
@@ -67,7 +67,7 @@ def from_seed(seed: str, *, variable: str, token: str = "") -> KeyLogin:
     if not is_user:
         raise BadKey(variable=variable, reason="not a seed of a user (SU…)")
     if _sum_of(body) != check:
-        raise BadKey(variable=variable, reason="its check sum is wrong")
+        raise BadKey(variable=variable, reason="its checksum is wrong")
     key = Ed25519PrivateKey.from_private_bytes(body[2:])
     return KeyLogin(_encoded(bytes([_USER]) + key.public_key().public_bytes_raw()), token, key)
 
@@ -76,7 +76,7 @@ def from_creds(path: Path, *, variable: str) -> KeyLogin:
     """Return the login of a `.creds` file.
 
     Raises:
-        BadKey: it can't be read, or has no token and seed.
+        BadKey: the file can't be read, or lacks a token or a seed.
     """
     try:
         with path.open() as file:
@@ -86,7 +86,7 @@ def from_creds(path: Path, *, variable: str) -> KeyLogin:
     except UnicodeDecodeError:
         raise BadKey(variable=variable, reason=f"{path} holds no text") from None
     if _TOKEN not in found or _KEY not in found:
-        reason = f"{path} has not both of {_TOKEN} and {_KEY}"
+        reason = f"{path} lacks {_TOKEN} or {_KEY}"
         raise BadKey(variable=variable, reason=reason)
     return from_seed(found[_KEY], variable=variable, token=found[_TOKEN])
 

@@ -1,7 +1,8 @@
-"""Connections that have died without a word, such as in a NAT or a firewall that forgot them.
+"""Detection of a half-open connection, such as behind a NAT or firewall that dropped its state.
 
-Nothing is closed, nothing comes, and new connections pass. A broker that hangs or is overloaded
-answers those neither, and a slow network goes on to move bytes: then the connection is left alone.
+The connection isn't closed, but nothing arrives, while new connections work. A broker that hangs or
+is overloaded doesn't answer a new connection either, and on a slow network bytes still move. In
+these cases the connection is kept.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ _log = get_logger()
 
 
 class _Silence(NamedTuple):
-    """A connection over which nothing has come."""
+    """A connection on which nothing was received since a moment."""
 
     transport: asyncio.WriteTransport
     received: int
@@ -29,16 +30,17 @@ class _Silence(NamedTuple):
 
 @dataclass
 class Probe:
-    """Cuts a client's connection once it is dead.
+    """Aborts a client's connection once it is dead.
 
     Attributes:
-        client: whose connection it is.
-        name: of the bus, for the log.
-        ping_seconds: time for an answer, twice: nothing has moved in the second half either.
-        greeting_seconds: time for a server's answer to a new connection.
-        last_seconds: time to answer after all, once a new connection passes: TCP sends what a gap
-            of up to three seconds has lost again by then.
-        alone_seconds: silence after which servers count as well that the client isn't connected to.
+        client: the client.
+        name: name of the bus, for the log.
+        ping_seconds: time for an answer to a ping, twice; byte counters are compared after the
+            first half.
+        greeting_seconds: timeout of a server's greeting on a new connection.
+        last_seconds: time for the answer after a new connection was greeted. After a network gap of
+            up to three seconds, TCP has retransmitted lost bytes by then.
+        alone_seconds: silence after which greetings of other servers of the cluster count too.
     """
 
     client: Client
@@ -50,17 +52,17 @@ class Probe:
     _silence: _Silence | None = None
 
     async def cut_dead(self) -> None:
-        """Cut a connection over which nothing moves, while new ones are answered.
+        """Abort the connection if no byte moves while new connections work.
 
-        The client makes it anew.
+        The client then reconnects.
         """
         if self.client.is_connected and (dead := await self._find_dead()) is not None:
             _log.warning("bus_connection_dead", bus=self.name)
-            # Not closed: that would wait until the peer has taken what is still unsent.
+            # Closing it would wait until the peer has received all unsent bytes.
             dead.abort()
 
     async def _find_dead(self) -> asyncio.WriteTransport | None:
-        """Return the transport of such a connection, after some three to five seconds."""
+        """Return the transport of a dead connection after three to five seconds, or None."""
         transport = wire.transport(self.client)
         if transport is None:
             return None
@@ -71,27 +73,30 @@ class Probe:
         before = traffic_of(transport)
         if before is None or await _is_done(answer, self.ping_seconds):
             return None
-        silent_since = self._note(transport, before, begun)
-        if not await self._is_anybody_there(silent_since):
+        silent_since = self._record_silence(transport, before, begun)
+        if not await self._is_server_reachable(silent_since):
             return None
-        # A broker that has just come back to itself greets and answers in the same moment.
+        # A broker that no longer hangs greets and answers at the same moment.
         is_answered = await _is_done(answer, self.last_seconds)
         if is_answered or wire.transport(self.client) is not transport:
             return None
         return None if is_moving(transport, since=before) else transport
 
-    def _note(self, transport: asyncio.WriteTransport, traffic: Traffic, begun: float) -> float:
-        """Note that nothing has come since a question; return since when that is so."""
+    def _record_silence(
+        self, transport: asyncio.WriteTransport, traffic: Traffic, begun: float
+    ) -> float:
+        """Record that nothing was received since a ping; return the beginning of the silence."""
         known = self._silence
         is_same = known and (known.transport, known.received) == (transport, traffic.received)
         since = known.since if known and is_same else begun
         self._silence = _Silence(transport, traffic.received, since)
         return since
 
-    async def _is_anybody_there(self, silent_since: float) -> bool:
-        """Return whether a server greets a new connection, as each does before any login.
+    async def _is_server_reachable(self, silent_since: float) -> bool:
+        """Return whether a server greets a new connection, which it does before any login.
 
-        That of the connection is asked first: another of its cluster may answer while it hangs.
+        The server of the connection is tried first, because it may hang while another server of the
+        cluster greets.
         """
         own = self.client.connected_url
         places = {(server.hostname, server.port) for server in self.client.servers}
@@ -104,7 +109,7 @@ class Probe:
         return any(await asyncio.gather(*(self._greets(*place) for place in places)))
 
     async def _greets(self, host: str | None, port: int | None) -> bool:
-        # A ValueError is a line without an end.
+        # `readline` raises ValueError for a line without an end.
         with suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(self.greeting_seconds):
                 reader, writer = await asyncio.open_connection(host, port)

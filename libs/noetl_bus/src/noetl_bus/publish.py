@@ -1,4 +1,4 @@
-"""Publishing to JetStream: many at once, acknowledged through one inbox."""
+"""Publishing to JetStream: many messages concurrently, acknowledged through one inbox."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,19 +22,19 @@ from noetl_bus.inbox import Inbox, Incoming
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 _NO_STREAM_PAUSE_SECONDS = 0.05
 _REPEAT_SECONDS = 1.0
-_REPEAT_BYTES = 4 << 20  # at once: half of what the connection keeps unsent
+_REPEAT_BYTES = 4 << 20  # of one repetition: half of the connection's buffer
 _TOO_LARGE_FOR_STREAM = 10054
 _FAMILIES = sorted({family(subject) for stream in ALL_STREAMS for subject in stream.subjects})
 _SILENT_SECONDS = 15.0
 _REMEMBER_SECONDS = 600.0
-"""Time after its last failure for which a silence counts: a process that publishes nothing more
-would not notice its end, and retries are minutes apart at last."""
+"""Time after the last failure for which a silence counts. A process that publishes nothing more
+can't detect the end of the silence, and retries may be minutes apart."""
 _CONNECTED_SECONDS = 60.0
-"""The longest time between two failures, without a success, that belong to one silence."""
+"""Longest time between two failures, without a success, that belong to one silence."""
 _FULL = frozenset({10047, 10077})
 _GONE = frozenset({10009, 10059, 10008})
 _IN_PROCESS = 10158
-"""Error code: a copy with this id is being stored, with an unknown outcome yet."""
+"""Error code: another copy with this id is being stored, and its outcome is still unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class _InFlight:
         self.answer = answer
         self.sent_at = monotonic()
 
-    def take(self, incoming: Incoming) -> None:
+    def on_ack(self, incoming: Incoming) -> None:
         if not self.answer.done():
             self.answer.set_result(incoming)
 
@@ -81,20 +81,20 @@ class Connection(Protocol):
 
     @property
     def largest_message(self) -> int:
-        """Most bytes of one message."""
+        """Maximum size of one message in bytes."""
 
     async def wait_connected(self) -> None:
         """Wait until there is a connection."""
 
 
 class Silence:
-    """Subjects whose messages are not acknowledged although there is a connection.
+    """Families of subjects whose messages are not acknowledged despite a connection.
 
-    A broker whose disk was full marks a stream as failed until it is started again: it answers
-    everything else, and drops messages silently.
+    After its disk was full, a broker marks a stream as failed until the broker is restarted. It
+    drops messages to this stream silently and answers everything else.
 
     Args:
-        families: of subjects, as they are named in metrics.
+        families: families of subjects, as metrics name them.
     """
 
     def __init__(self, families: Iterable[str], clock: Callable[[], float] = monotonic) -> None:
@@ -102,7 +102,7 @@ class Silence:
         self._since: dict[str, tuple[float, float]] = {}
         shown = metrics.gauge(
             "noetl_bus_unacknowledged",
-            "1 while messages of these subjects are not acknowledged, though we are connected.",
+            "1 while messages of these subjects are not acknowledged despite a connection.",
             ("family",),
         )
         for name in families:
@@ -111,8 +111,8 @@ class Silence:
     def _is_silent(self, name: str) -> bool:
         return name in self.families()
 
-    def note(self, name: str, *, seconds: float) -> None:
-        """Note that a message was not acknowledged for so long, until now."""
+    def record(self, name: str, *, seconds: float) -> None:
+        """Record that a message was not acknowledged for some seconds until now."""
         now = self._clock()
         since, last = self._since.get(name, (now - seconds, now))
         if now - seconds - last > _CONNECTED_SECONDS:
@@ -120,16 +120,16 @@ class Silence:
         self._since[name] = since, now
 
     def end(self, name: str) -> None:
-        """Note that a message was acknowledged."""
+        """Record that a message was acknowledged."""
         if self._since:
             self._since.pop(name, None)
 
     def clear(self) -> None:
-        """Forget all silences: the connection was lost, which is reported elsewhere."""
+        """Forget all silences, because the connection was lost, which is reported elsewhere."""
         self._since.clear()
 
     def families(self) -> list[str]:
-        """Return the families that are silent now."""
+        """Return the families whose messages are not acknowledged now."""
         now = self._clock()
         return [
             name
@@ -138,19 +138,19 @@ class Silence:
         ]
 
     async def is_over(self) -> bool:
-        """Readiness check: messages that are published to streams are acknowledged.
+        """Return True if messages to streams are acknowledged.
 
         Raises:
-            BusUnavailable: for a while it was not; names the subjects.
+            BusUnavailable: messages were not acknowledged for a while; names the subjects.
         """
         if silent := self.families():
-            reason = "nothing is acknowledged: has its disk been full? Start the broker again"
+            reason = "nothing is acknowledged: was its disk full? Restart the broker"
             raise BusUnavailable(what=", ".join(silent), reason=reason)
         return True
 
 
 class Publisher:
-    """Publishes with acknowledgements; messages with an id survive a reconnect by repetition."""
+    """Publishes with acknowledgements; after a reconnect, messages with an id are sent again."""
 
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
@@ -171,11 +171,11 @@ class Publisher:
         """Publish one message and wait until it is stored.
 
         Raises:
-            BusUnavailable: no connection, stream or acknowledgement in time; the message may
-                be stored all the same.
-            StreamFull: the stream refuses more.
-            PublishRefused: the broker will never take it.
-            TooLarge: it is above the broker's limit.
+            BusUnavailable: there is no connection, stream or acknowledgement in time; the message
+                may be stored nevertheless.
+            StreamFull: the stream rejects the message because it is full.
+            PublishRefused: the broker will never accept the message.
+            TooLarge: the message exceeds the broker's limit.
         """
         started = perf_counter()
         name = family(message.subject)
@@ -184,7 +184,7 @@ class Publisher:
                 ack = await self._until_stored(message)
         except TimeoutError:
             self._published.labels(name, "timeout").inc()
-            self._note_silence(name, seconds)
+            self._record_silence(name, seconds)
             raise BusUnavailable(
                 what=message.subject, reason=f"no acknowledgement in {seconds:g} s"
             ) from None
@@ -199,9 +199,9 @@ class Publisher:
     async def publish_many(
         self, messages: Sequence[Outgoing], *, seconds: float
     ) -> list[PubAck | NoetlError]:
-        """Publish messages side by side; the result of each is its ack or its error.
+        """Publish messages concurrently; the result of each is its ack or its error.
 
-        One write and one wait for all of them: this is the fast way.
+        All messages are written together and awaited together, which is the fastest way.
         """
         results: list[PubAck | NoetlError | None] = [None] * len(messages)
         again: list[int] = []
@@ -218,7 +218,7 @@ class Publisher:
             for message, result in zip(messages, results, strict=True)
             if result is None
         }:
-            self._note_silence(name, seconds)
+            self._record_silence(name, seconds)
         outcome = [
             BusUnavailable(what=message.subject, reason=late) if result is None else result
             for message, result in zip(messages, results, strict=True)
@@ -232,7 +232,7 @@ class Publisher:
         results: list[PubAck | NoetlError | None],
         again: list[int],
     ) -> None:
-        """Write all, then collect; messages that no stream took are left for a second try."""
+        """Write all messages and collect the results; ``again`` gets messages without a stream."""
         sent: list[tuple[int, _InFlight]] = []
         try:
             await self._bus.wait_connected()
@@ -262,7 +262,7 @@ class Publisher:
             return error
 
     async def _until_stored(self, message: Outgoing) -> PubAck:
-        """Publish until a stream takes it: the stream may be recreated after its store was lost."""
+        """Publish until a stream accepts the message; a lost stream may soon be recreated."""
         while True:
             await self._bus.wait_connected()
             entry = await self._send(message)
@@ -291,22 +291,22 @@ class Publisher:
             answer=asyncio.get_running_loop().create_future(),
         )
         self._in_flight[reply] = entry
-        bus.answers.register(reply, entry.take)
+        bus.answers.register(reply, entry.on_ack)
         if self._repeating is None:
             self._repeating = asyncio.get_running_loop().call_later(_REPEAT_SECONDS, self._repeat)
         await wire.write(bus.nc, data)
         return entry
 
-    def _note_silence(self, name: str, seconds: float) -> None:
-        """Note a message that was not acknowledged, unless there is no connection."""
+    def _record_silence(self, name: str, seconds: float) -> None:
+        """Record a message that was not acknowledged, unless there is no connection."""
         if self._bus.nc.is_connected:
-            self.silence.note(name, seconds=seconds)
+            self.silence.record(name, seconds=seconds)
 
     def _repeat(self) -> None:
-        """Send messages again that are unacknowledged for long; their ids make that harmless.
+        """Send unacknowledged messages again; the stream discards repetitions by their ids.
 
-        The leader of a stream may have died with it, and a message that comes while there is no
-        leader is dropped silently.
+        The leader of a stream may have died with a message, and while there is no leader, messages
+        are dropped silently.
         """
         self._repeating = None
         if not self._in_flight:
@@ -326,13 +326,13 @@ class Publisher:
         self._in_flight.pop(entry.reply, None)
         self._bus.answers.forget(entry.reply)
         if entry.answer.done():
-            # Retrieved, or asyncio would log an error of a publish that was given up.
+            # The error is retrieved, or asyncio would log it for a publish that was given up.
             entry.answer.cancelled() or entry.answer.exception()
         else:
             entry.answer.cancel()
 
     def on_disconnected(self) -> None:
-        """Fail messages without an id: whether they were stored is unknown."""
+        """Fail messages without an id, because it is unknown whether they are stored."""
         self.silence.clear()
         for entry in self._in_flight.values():
             if not entry.repeatable and not entry.answer.done():
@@ -341,13 +341,13 @@ class Publisher:
                 )
 
     def on_forbidden(self, subject: str, error: BusForbidden) -> None:
-        """Fail the messages on a forbidden subject; the broker names it in lower case."""
+        """Fail the messages on a forbidden subject, given in lower case by the broker."""
         for entry in self._in_flight.values():
             if entry.subject.lower() == subject and not entry.answer.done():
                 entry.answer.set_exception(error)
 
     async def on_reconnected(self) -> None:
-        """Send unacknowledged messages again; their ids make that harmless."""
+        """Send unacknowledged messages again; the stream discards repetitions by their ids."""
         for entry in list(self._in_flight.values()):
             if not entry.answer.done():
                 await wire.write(self._bus.nc, entry.data)
@@ -364,10 +364,10 @@ class Publisher:
 
 
 def read_ack(incoming: Incoming, subject: str) -> PubAck | None:
-    """Read an acknowledgement; ``None`` when no stream took the message.
+    """Parse an acknowledgement; return ``None`` if no stream accepted the message.
 
     Raises:
-        NoetlError: the broker refused it.
+        NoetlError: the broker rejected the message.
     """
     if incoming.is_no_responders:
         return None

@@ -1,10 +1,12 @@
-"""Settings of the broker, and of the events that leave through it."""
+"""Settings of the connection to the broker, with its TLS, and of relayed events."""
 
+import ssl
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from noetl_common.environment.fast_paths import FastPathSettings
 from noetl_common.environment.pieces import SettingsPiece
+from noetl_common.errors import Permanent
 from noetl_contract.events import RELAYED_TYPES
 from noetl_contract.subjects import inbox_prefix
 from pydantic import Field, SecretStr
@@ -12,42 +14,49 @@ from pydantic import Field, SecretStr
 from noetl_bus.nkeys import BadKey, KeyLogin, from_creds, from_seed
 
 
+class TlsMisconfigured(Permanent):
+    """A file with certificates or keys is unusable, which a retry doesn't fix."""
+
+    template = "TLS to the message bus (NOETL_NATS_CA, NOETL_NATS_CERT, NOETL_NATS_KEY): {reason}"
+
+
 class NatsSettings(FastPathSettings):
     """The broker and the connection to it."""
 
     nats_url: SecretStr = SecretStr("nats://localhost:4222")
-    """Addresses of the brokers, separated by commas; user and password percent-encoded in the first
-    one."""
+    """Addresses of the brokers, separated by commas. The first address may contain user and
+    password, percent-encoded."""
     nats_user: str = Field(default="", validation_alias="NATS_USER")
-    """Wins over the address, with…"""
+    """User of the login; together with `NATS_PASSWORD` it takes precedence over the address."""
     nats_password: SecretStr = Field(default=SecretStr(""), validation_alias="NATS_PASSWORD")
-    """…this password."""
+    """Password of `NATS_USER`."""
     nats_nkey_seed: SecretStr = SecretStr("")
-    """Seed (`SU…`) of the nkey to log in with, in place of a password; `NATS_USER` then only names
-    the inbox."""
+    """Seed (`SU…`) of the nkey of the login, instead of a password; `NATS_USER` then only names the
+    inbox."""
     nats_creds: str = ""
-    """Credentials file (`.creds`) with token and seed to log in with; read at each connection."""
+    """Credentials file (`.creds`) of the login with token and seed, which is read again for each
+    connection."""
     nats_inbox_prefix: str = ""
-    """Beginning of the subjects on which answers come; empty for `_INBOX_noetl.<user>`."""
+    """Prefix of the subjects of answers; empty for `_INBOX_noetl.<user>`."""
     nats_ca: str = ""
-    """Certificates (PEM file) that the broker's is checked against; empty: those of the machine,
-    where the address begins with `tls://`."""
+    """PEM file of certificate authorities for the broker's certificate. If empty and the address
+    begins with `tls://`, the authorities of the machine."""
     nats_cert: str = ""
-    """Certificate (PEM file) that we show the broker."""
+    """PEM file of the client certificate."""
     nats_key: str = ""
-    """Its key (PEM file)."""
+    """PEM file of the client certificate's key."""
     nats_connect_timeout_seconds: float = Field(default=2.0, gt=0)
     """Timeout of one attempt to connect."""
     nats_reconnect_max_seconds: float = Field(default=2.0, gt=0)
     """Longest pause between two attempts to reconnect."""
     nats_ping_seconds: float = Field(default=10.0, gt=0)
-    """Interval of probes; the connection ends when three are missed, or within seconds if new
-    connections are answered meanwhile."""
+    """Interval of pings. The connection is closed after three missed answers, or within seconds if
+    new connections work meanwhile."""
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
-    """Copies of each stream that we create."""
+    """Number of replicas of each stream that a service creates."""
 
     def in_effect(self) -> dict[str, str]:
-        """Return the settings, with the addresses of the brokers without their login."""
+        """Return the settings, including the addresses of the brokers without logins."""
         return {**super().in_effect(), "nats_servers": ",".join(self.nats_servers())}
 
     def nats_servers(self) -> list[str]:
@@ -56,13 +65,14 @@ class NatsSettings(FastPathSettings):
         for entry in self.nats_url.get_secret_value().split(","):
             address = entry.strip() if "://" in entry else f"nats://{entry.strip()}"
             scheme, _, rest = address.partition("://")
-            # Without the login first: a password that isn't encoded may have what ends a host.
+            # The login is removed before parsing, because an unencoded password may contain a
+            # delimiter.
             parts = urlsplit(f"{scheme}://{rest.rpartition('@')[2]}")
             found.append(f"{parts.scheme}://{parts.netloc}")
         return found
 
     def nats_login(self) -> tuple[str, str] | None:
-        """Return user and password: of their own variables, else of the address, decoded."""
+        """Return user and password from their variables, or else from the address."""
         if self.nats_user and self.nats_password.get_secret_value():
             return self.nats_user, self.nats_password.get_secret_value()
         parts = urlsplit(self.nats_url.get_secret_value().split(",")[0].strip())
@@ -77,15 +87,15 @@ class NatsSettings(FastPathSettings):
         )
 
     def user(self) -> str:
-        """Return the user name of the login, empty without a login."""
+        """Return the user of the login, or an empty text without a login."""
         login = self.nats_login()
         return login[0] if login else self.nats_user
 
     def key_login(self) -> KeyLogin | None:
-        """Return the key of the login; None with a password or without a login.
+        """Return the key of the login, or None with a password or without a login.
 
         Raises:
-            BadKey: it can't be used, or is one of several logins.
+            BadKey: the key is unusable, or several logins are configured.
         """
         seed = self.nats_nkey_seed.get_secret_value().strip()
         kinds = {
@@ -103,7 +113,7 @@ class NatsSettings(FastPathSettings):
         return from_creds(Path(self.nats_creds), variable=given[0])
 
     def inbox_prefix(self) -> str:
-        """Return the beginning of our inbox subjects, which no other user may read."""
+        """Return the prefix of the inbox subjects, which no other user may read."""
         return self.nats_inbox_prefix or inbox_prefix(self.user())
 
 
@@ -111,20 +121,45 @@ class EventRelaySettings(SettingsPiece):
     """Events for outside readers; orchestrator and outbox need the same settings."""
 
     outbox_relay_events: bool = True
-    """Whether our services publish events; otherwise they wait for outside publishers
-    (system/outbox_publisher), and only commands and messages go out."""
+    """Publish events. If false, events wait for external publishers (system/outbox_publisher), and
+    the services publish only commands and messages."""
     outbox_event_types: str = ""
-    """Types of events published on noetl.events, by commas; `all`: every one. Empty: ends of
-    executions, step.exit, call.error and command.failed."""
+    """Types of the events that are published on noetl.events, separated by commas; `all` for every
+    type. Empty: ends of executions, step.exit, call.error and command.failed."""
 
     outbox_event_max_bytes: int = Field(default=1 << 20, gt=0)
-    """Larger events travel without their payload."""
+    """Maximum size of a published event; a larger event is published without its payload."""
 
     def relayed_types(self) -> frozenset[str] | None:
-        """Return the types of the events that are published one by one; None means all."""
+        """Return the types of relayed events, or None for all types."""
         if not self.outbox_relay_events:
             return frozenset()
         named = frozenset(filter(None, map(str.strip, self.outbox_event_types.split(","))))
         if "all" in named:
             return None
         return named or RELAYED_TYPES
+
+
+def broker_tls(*, ca: str, cert: str, key: str) -> ssl.SSLContext:
+    """Return the TLS context for the broker.
+
+    Args:
+        ca: file of certificate authorities; empty for the authorities of the machine.
+        cert: file of the client certificate; empty for none.
+        key: file of the certificate's key; empty if ``cert`` contains the key.
+
+    Raises:
+        TlsMisconfigured: a file is unusable.
+    """
+    try:
+        if ca:
+            # Only the named authority is trusted, not the machine's list of public authorities.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(ca)
+        else:
+            context = ssl.create_default_context()
+        if cert:
+            context.load_cert_chain(cert, key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsMisconfigured(reason=str(error)) from error
+    return context

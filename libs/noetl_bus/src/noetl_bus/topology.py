@@ -1,9 +1,9 @@
-"""Streams and durables: brought to their declared configuration, and kept there.
+"""Streams and durables are created with, and kept at, their declared configuration.
 
-The store may vanish at any time, and an outside worker that comes first makes streams and
-durables with its client's defaults (O5). So every service creates or updates the streams and
-durables it needs, at start and while it runs; services doing so at the same time is harmless.
-A service whose login may not do so waits for another service that may.
+The broker's store may be lost at any time, and an external worker that starts first creates streams
+and durables with defaults of its client (O5). So every service creates or updates the streams and
+durables that it needs, at its start and later; several services may do so at the same time.
+A service whose login has no right to do so waits for another service.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ _DURABLES = "durables"
 async def ensure_topology(
     bus: Bus, streams: Iterable[StreamSpec] = STREAMS, durables: Iterable[DurableSpec] = ()
 ) -> None:
-    """Create or update streams and durables, trying until it is done.
+    """Create or update streams and durables, with retries until it succeeds.
 
-    Idempotent; tolerates others doing the same at the same time. Bound it with
-    ``asyncio.timeout`` where waiting for ever is wrong.
+    Several services may do this at the same time. There is no timeout; use ``asyncio.timeout`` if
+    one is needed.
 
     Raises:
-        BusClosed: the connection is gone for good.
+        BusClosed: the connection is closed for good.
     """
     async for _ in backoff(
         first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=_LONGEST_PAUSE_SECONDS
@@ -64,29 +64,29 @@ async def run_topology_watch(
     interval: float = 5.0,
     on_stream_recreated: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Keep streams and durables in place until cancelled; check at once after a reconnect.
+    """Keep streams and durables in place until cancelled; check immediately after a reconnect.
 
-    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. When a stream was
-    created anew, because its store was lost, ``on_stream_recreated`` gets its name after all
+    Exports the lag of the durables and sets ``bus.topology_ok`` for readiness. If a stream was
+    recreated because its store was lost, ``on_stream_recreated`` is called with its name once all
     streams and durables are in place again.
 
     Raises:
-        TopologyRefused: the broker answers, but refused for too long; the process should end.
-        BusClosed: the connection is gone for good.
+        TopologyRefused: the broker has refused for too long; the process should end.
+        BusClosed: the connection is closed for good.
     """
     watch = _Watch(bus, tuple(streams), tuple(durables), on_stream_recreated)
     wake = asyncio.Event()
 
-    async def look_now() -> None:
+    async def check_now() -> None:
         wake.set()
 
-    stop = bus.on_reconnect(look_now)
+    stop = bus.on_reconnect(check_now)
     try:
         while True:
             wake.clear()
             await bus.wait_connected()
-            await watch.look()
-            # After a failure the next look comes sooner: something is missing now.
+            await watch.check()
+            # After a failure, the next check comes sooner, because something is missing.
             pause = interval if watch.failures == 0 else min(interval, 0.5)
             try:
                 async with asyncio.timeout(pause):
@@ -100,8 +100,8 @@ async def run_topology_watch(
 async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
     """Create or update one stream and return its ``STREAM.INFO``.
 
-    The storage, which the broker can't change, and a larger number of replicas, which an
-    operator may have chosen, stay as they are.
+    Two properties of an existing stream are kept: its storage, which the broker can't change, and a
+    larger number of replicas, which an operator may have chosen.
     """
     declared = _stream_config(spec, replicas=bus.settings.nats_stream_replicas)
     info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
@@ -112,7 +112,7 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
             return created
         info = await jetstream.call(bus, f"STREAM.INFO.{spec.name}")
         if info is None:
-            raise TopologyRefused(what=spec.name, reason="it vanished while we made it")
+            raise TopologyRefused(what=spec.name, reason="it vanished while it was created")
     existing = info["config"]
     wanted = {**existing, **declared}
     wanted["storage"] = existing["storage"]
@@ -126,20 +126,22 @@ async def ensure_stream(bus: Bus, spec: StreamSpec) -> JsonObject:
             bus.forbidden.add(f"STREAM.UPDATE.{spec.name}")
             return info
         if updated is None:
-            raise TopologyRefused(what=spec.name, reason="it vanished while we updated it")
+            raise TopologyRefused(what=spec.name, reason="it vanished while it was updated")
         _log.info("stream_updated", stream=spec.name)
         return updated
     return info
 
 
 async def _create_stream(bus: Bus, spec: StreamSpec, declared: JsonObject) -> JsonObject | None:
-    """Create a stream; the answer has an error where another service was first.
+    """Create a stream; the answer contains an error if another service has just created it.
 
     Raises:
-        BusUnavailable: our login may not, so another service has to; it is asked once only.
+        BusUnavailable: the login has no right to create it, so another service has to.
     """
     operation = f"STREAM.CREATE.{spec.name}"
-    missing = BusUnavailable(what=spec.name, reason="it is missing, and not for us to make")
+    missing = BusUnavailable(
+        what=spec.name, reason="it is missing, and the login may not create it"
+    )
     if operation in bus.forbidden:
         raise missing
     try:
@@ -154,7 +156,7 @@ async def ensure_durable(
 ) -> JsonObject:
     """Create or update one durable pull consumer and return its ``CONSUMER.INFO``.
 
-    ``seconds`` is how long it may take to learn whether it is there.
+    ``seconds`` is the timeout of the request that reads the existing durable.
     """
     declared = _durable_config(spec)
     operation = f"CONSUMER.INFO.{spec.stream}.{spec.name}"
@@ -182,7 +184,7 @@ async def ensure_durable(
 
 
 async def _put_durable(bus: Bus, spec: DurableSpec, config: JsonObject) -> JsonObject:
-    # The filter is part of the subject, so that the right to create a durable holds for it alone.
+    # The subject contains the filter, so that a right to create durables can be limited to it.
     info = await jetstream.call(
         bus,
         f"CONSUMER.CREATE.{spec.stream}.{spec.name}.{config['filter_subject']}",
@@ -208,25 +210,29 @@ class _Watch:
         self._durables = durables
         self._on_stream_recreated = on_stream_recreated
         self._known: dict[str, StreamInfo] = {}
-        # Recreated streams that are still to be reported; a failed look reports none.
-        self._reborn: dict[str, None] = {}
+        # Recreated streams that are not reported yet; a failed check reports none.
+        self._recreated: dict[str, None] = {}
         self.failures = 0
         labels = ("stream", "consumer")
-        self._pending = metrics.gauge("noetl_consumer_pending", "Not yet delivered.", labels)
+        self._pending = metrics.gauge(
+            "noetl_consumer_pending", "Messages that are not delivered yet.", labels
+        )
         self._unacked = metrics.gauge(
-            "noetl_consumer_ack_pending", "Delivered, unanswered.", labels
+            "noetl_consumer_ack_pending", "Messages that are delivered but not answered.", labels
         )
         self._redelivered = metrics.gauge(
-            "noetl_consumer_redelivered", "Unanswered and delivered more than once.", labels
+            "noetl_consumer_redelivered",
+            "Unanswered messages that were delivered more than once.",
+            labels,
         )
         measured_by(_DURABLES)
 
-    async def look(self) -> None:
-        """Create missing streams and durables, export lag, report recreated streams."""
+    async def check(self) -> None:
+        """Create missing streams and durables, export the lag, and report recreated streams."""
         try:
             for spec in self._streams:
-                if await self._is_reborn(spec):
-                    self._reborn[spec.name] = None
+                if await self._is_recreated(spec):
+                    self._recreated[spec.name] = None
             for durable in self._durables:
                 self._export(durable, await ensure_durable(self._bus, durable))
         except (BusClosed, asyncio.CancelledError):
@@ -238,13 +244,13 @@ class _Watch:
             return
         self.failures = 0
         self._bus.topology_ok = True
-        for name in tuple(self._reborn):
+        for name in tuple(self._recreated):
             _log.warning("stream_recreated", stream=name)
             if self._on_stream_recreated is not None:
                 await self._on_stream_recreated(name)
-            del self._reborn[name]
+            del self._recreated[name]
 
-    async def _is_reborn(self, spec: StreamSpec) -> bool:
+    async def _is_recreated(self, spec: StreamSpec) -> bool:
         now = StreamInfo.of(await ensure_stream(self._bus, spec))
         before = self._known.get(spec.name)
         self._known[spec.name] = now
@@ -262,7 +268,7 @@ class _Watch:
             raise TopologyRefused(what="streams and durables", reason=error.message) from error
 
     def _forget_lag(self) -> None:
-        """Clear the lag metrics of our durables; others of the process have their own watches."""
+        """Clear the lag metrics of this watch's durables."""
         not_measured(_DURABLES)
         for spec in self._durables:
             for one in (self._pending, self._unacked, self._redelivered):
@@ -302,7 +308,7 @@ def _durable_config(spec: DurableSpec) -> JsonObject:
 
 
 def _differs(existing: JsonObject, wanted: JsonObject) -> bool:
-    """Compare two configurations; the broker leaves empty values out."""
+    """Return whether two configurations differ; the broker omits empty values."""
     keys = existing.keys() | wanted.keys()
     return any((existing.get(key) or None) != (wanted.get(key) or None) for key in keys)
 

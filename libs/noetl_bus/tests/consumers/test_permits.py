@@ -4,7 +4,7 @@ import asyncio
 
 from noetl_bus.broker import Bus
 from noetl_bus.consumers.delivery import Delivery
-from noetl_bus.consumers.permits import Permits, permit_lent
+from noetl_bus.consumers.permits import Permits, permit_released
 from noetl_bus.consumers.pull import run_pull_each
 from noetl_bus.topology import ensure_topology
 from noetl_testkit.bus import flush, make_place, running
@@ -29,7 +29,7 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
             children[name].set()
         else:
             working -= 1
-            with permit_lent():
+            with permit_released():
                 await bus.publish(place.subject(), b"child " + name, message_id=f"c{name!r}")
                 await children[name].wait()
             working += 1
@@ -46,12 +46,12 @@ async def test_waiters_lend_their_permits_to_what_they_wait_for(bus: Bus) -> Non
 
 
 async def test_only_so_many_permits_are_lent() -> None:
-    permits = Permits(2, most_lent=1)
+    permits = Permits(2, most_released=1)
     await permits.acquire()
     await permits.acquire()
-    with permits.lend():
+    with permits.released_while_waiting():
         await asyncio.wait_for(permits.acquire(), PATIENCE_SECONDS)
-        with permits.lend():
+        with permits.released_while_waiting():
             taken = asyncio.create_task(permits.acquire())
             await asyncio.sleep(0)
             assert not taken.done()
@@ -63,11 +63,11 @@ async def test_only_so_many_permits_are_lent() -> None:
     await asyncio.wait_for(taken, PATIENCE_SECONDS)
 
 
-async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
-    permits = Permits(1, most_lent=2)
+async def test_a_holder_after_its_wait_gets_the_next_free_permit() -> None:
+    permits = Permits(1, most_released=2)
     await permits.acquire()
     assert await permits.regain(0), "nobody has taken it meanwhile"
-    with permits.lend():
+    with permits.released_while_waiting():
         await asyncio.wait_for(permits.acquire(), PATIENCE_SECONDS)
     assert not await permits.regain(0.01)
     assert not permits.is_crowded
@@ -86,5 +86,5 @@ async def test_who_is_back_gets_the_next_permit_that_is_free() -> None:
 
 
 async def test_without_a_delivery_there_is_nothing_to_lend() -> None:
-    with permit_lent():
+    with permit_released():
         await asyncio.sleep(0)

@@ -83,7 +83,7 @@ async def test_an_answer_without_sense_is_told_as_one(nats_url: str) -> None:
         await bus.subscribe(
             CREDENTIAL_GET.subject(), lambda incoming: bus.send_nowait(incoming.reply, b"no JSON")
         )
-        with pytest.raises(RpcUnavailable, match="an answer without sense"):
+        with pytest.raises(RpcUnavailable, match="a malformed answer"):
             await RpcClient(bus).ask(CREDENTIAL_GET, WANTED, seconds=PATIENCE_SECONDS)
 
 

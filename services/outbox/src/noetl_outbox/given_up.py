@@ -71,7 +71,7 @@ def _listed_letter(message: StoredMessage) -> GivenUp:
         execution_id=letter.execution_id,
         reason=letter.reason,
         tries=letter.tries,
-        given_up_at=rfc3339(letter.buried_at),
+        given_up_at=rfc3339(letter.given_up_at),
         hindrance=letter.hindrance,
         requeue=None if letter.hindrance else f"{_COMMAND} {letter.number}",
     )

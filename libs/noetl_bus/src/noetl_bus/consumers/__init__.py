@@ -1,1 +1,1 @@
-"""Consumers of streams: pulls, deliveries, permits, dead letters."""
+"""Consumers of streams: pulls, deliveries, permits and dead letters."""

@@ -1,4 +1,4 @@
-"""Dead letters: messages that no handler can take, kept in a stream for operators."""
+"""Dead letters: messages that no handler can process, kept in a stream for operators."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +17,12 @@ from noetl_bus.jetstream import StoredMessage
 
 _log = get_logger()
 OURS = "Noetl-Dead-"
-"""Prefix of the headers about a letter; the others are the original's."""
+"""Prefix of the headers that describe a dead letter; other headers are of the original message."""
 _LONGEST_REASON = 500
 _ROOM_FOR_HEADERS = 16 << 10
-_BURIED = metrics.counter(
+_DEAD_LETTERS = metrics.counter(
     "noetl_dead_letter_total",
-    "Messages given up.",
+    "Messages that were moved to the dead-letter stream.",
     ("stream",),
     zeros=[stream.name for stream in STREAMS if stream is not DEAD],
 )
@@ -30,16 +30,16 @@ _BURIED = metrics.counter(
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Data of a letter about its original.
+    """Description of a dead letter.
 
     Attributes:
-        number: in the stream.
-        subject: of the original.
-        execution_id: to which it belongs, if it names one.
-        reason: why it was given up.
-        tries: how often it was delivered.
-        buried_at: when it was given up.
-        hindrance: why it can't be put back; None when it can.
+        number: sequence in the dead-letter stream.
+        subject: subject of the original message.
+        execution_id: id of the execution, if the subject contains one.
+        reason: reason for which the message was given up.
+        tries: number of deliveries of the original message.
+        given_up_at: time at which the message was given up.
+        hindrance: reason for which the message can't be replayed; None if it can.
     """
 
     number: int
@@ -47,12 +47,12 @@ class DeadLetter:
     execution_id: int | None
     reason: str
     tries: int
-    buried_at: datetime
+    given_up_at: datetime
     hindrance: str | None
 
 
 def read_dead_letter(message: StoredMessage) -> DeadLetter:
-    """Read the headers of a letter."""
+    """Parse the headers of a dead letter."""
     headers = headers_of(message)
     subject = headers.get(f"{OURS}Subject")
     return DeadLetter(
@@ -61,7 +61,7 @@ def read_dead_letter(message: StoredMessage) -> DeadLetter:
         execution_id=_execution_of(subject),
         reason=headers.get(f"{OURS}Reason", ""),
         tries=int(headers.get(f"{OURS}Deliveries", "1")),
-        buried_at=message.stored_at,
+        given_up_at=message.stored_at,
         hindrance=_hindrance(message, headers),
     )
 
@@ -77,13 +77,13 @@ def _hindrance(message: StoredMessage, headers: dict[str, str]) -> str | None:
     subscription = headers.get(f"{OURS}Subscription")
     if subscription is not None:
         source = headers.get(f"{OURS}Source", "its source")
-        return f"it is a message of {source} for {subscription}: have it sent there again"
+        return f"it is a message of {source} for {subscription}: send it there again"
     if f"{OURS}Subject" not in headers:
-        return "it doesn't say where it came from"
+        return "it has no header with its original subject"
     if f"{OURS}Cut" in headers:
-        return "only its beginning was kept: have it sent again"
+        return "only its beginning was kept: send it again"
     if f'"{MASK}"'.encode() in message.data or MASK in headers.values():
-        return "its secrets were masked when it was kept: have it sent again"
+        return "its secrets were masked when it was kept: send it again"
     return None
 
 
@@ -94,11 +94,13 @@ def _execution_of(subject: str | None) -> int | None:
     return int(parts[2])
 
 
-async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> bool:
-    """Copy a delivery to ``noetl_dead.<stream>``; return whether that worked.
+async def move_to_dead_letters(
+    bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str
+) -> bool:
+    """Copy a delivery to ``noetl_dead.<stream>``; return whether the copy is stored.
 
-    Body and headers are the original's with secrets masked. The broker's own headers are left
-    out: on the copy they would have an effect of their own.
+    Secrets in body and headers are masked. Headers of the broker are not copied, because the broker
+    would act on them again.
     """
     body = _without_secrets(delivery.data)
     limit = bus.largest_message - _ROOM_FOR_HEADERS
@@ -116,7 +118,7 @@ async def bury(bus: Bus, spec: DurableSpec, delivery: Delivery, reason: str) -> 
     except NoetlError as error:
         _log.error("dead_letter_not_stored", stream=spec.stream, error=error.message)
         return False
-    _BURIED.labels(spec.stream).inc()
+    _DEAD_LETTERS.labels(spec.stream).inc()
     _log.warning(
         "dead_letter", stream=spec.stream, subject=delivery.subject, reason=reason[:_LONGEST_REASON]
     )
@@ -140,7 +142,7 @@ def _headers(delivery: Delivery, spec: DurableSpec, reason: str) -> dict[str, st
 
 
 def _without_secrets(data: bytes) -> bytes:
-    """Mask values of a JSON body that look like secrets; other bodies stay as they are."""
+    """Mask values of a JSON body that look like secrets; return other bodies unchanged."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""One delivered message of a stream, to be answered exactly once."""
+"""One delivery of a stream's message, which is answered exactly once."""
 
 from collections.abc import Iterable
 from time import monotonic
@@ -12,21 +12,21 @@ _V1_TOKENS = 9
 
 
 class DeliveryOwner(Protocol):
-    """The pull loop a delivery belongs to."""
+    """The pull loop of a delivery."""
 
     def answer(self, delivery: "Delivery", word: bytes, *, final: bool) -> None:
-        """Send an acknowledgement of a delivery, one of JetStream's words."""
+        """Answer a delivery with one of JetStream's words."""
 
-    async def bury(self, delivery: "Delivery", reason: str) -> bool:
-        """Copy a delivery to the dead letters; return whether that worked."""
+    async def move_to_dead_letters(self, delivery: "Delivery", reason: str) -> bool:
+        """Copy a delivery to the dead-letter stream; return whether the copy is stored."""
 
 
 class Delivery:
-    """A message as delivered to a durable.
+    """A delivery of a message to a durable.
 
-    ``ack``, ``nak``, ``term`` and ``dead_letter`` are final: the first answer counts, later
-    ones do nothing. Answers are sent without waiting for the broker: a lost answer means another
-    delivery, which every handler has to expect anyway.
+    ``ack``, ``nak``, ``term`` and ``dead_letter`` are final: the first answer counts, and later
+    answers do nothing. Answers are sent without waiting for the broker. If an answer is lost, the
+    message is delivered again, which every handler has to expect anyway.
     """
 
     __slots__ = (
@@ -59,59 +59,59 @@ class Delivery:
 
     @property
     def num_delivered(self) -> int:
-        """Number of deliveries of the message, this one included."""
+        """Number of deliveries of the message, including this one."""
         return self._metadata()[0]
 
     @property
     def stream_sequence(self) -> int:
-        """Its sequence in the stream."""
+        """Sequence of the message in the stream."""
         return self._metadata()[1]
 
     @property
     def stored_at_ns(self) -> str:
-        """Time at which the stream stored it, in Unix nanoseconds, as the broker writes it."""
+        """Time at which the stream stored the message: Unix nanoseconds, in the broker's form."""
         return self._metadata()[2]
 
     @property
     def num_pending(self) -> int:
-        """Number of messages of the durable that were not delivered to any consumer yet."""
+        """Number of messages of the durable that are not delivered yet."""
         return self._metadata()[3]
 
     def count_another(self) -> None:
-        """Count one more delivery: another consumer had it, and may have done the work."""
+        """Count one more delivery, because another consumer may already have done the work."""
         deliveries, sequence, stored_at, pending = self._metadata()
         self._fields = (deliveries + 1, sequence, stored_at, pending)
 
     async def ack(self) -> None:
-        """Acknowledge: the work is done."""
+        """Acknowledge the message: the work is done."""
         self.ack_nowait()
 
     def ack_nowait(self) -> None:
-        """Acknowledge, for callers that can't await."""
+        """Acknowledge like ``ack``, for callers that can't await."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, _ACK, final=True)
 
     async def nak(self, delay: float | None = None) -> None:
-        """Ask for another delivery, after ``delay`` seconds or at once."""
+        """Request another delivery, immediately or after ``delay`` seconds."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, nak_word(delay), final=True)
 
     async def term(self) -> None:
-        """Ask for no other delivery."""
+        """Reject further deliveries of the message."""
         if not self._answered:
             self._answered = True
             self._owner.answer(self, _TERM, final=True)
 
     async def dead_letter(self, reason: str) -> bool:
-        """Copy the message to the dead letters with a reason, and ask for no other delivery.
+        """Move the message to the dead-letter stream, and return whether that succeeded.
 
-        If the copy can't be stored the message is delivered again later. Returns whether it is.
+        If the copy can't be stored, the message is delivered again later.
         """
         if self._answered:
             return True
-        is_kept = await self._owner.bury(self, reason)
+        is_kept = await self._owner.move_to_dead_letters(self, reason)
         if is_kept:
             await self.term()
         else:
@@ -121,7 +121,7 @@ class Delivery:
     def _metadata(self) -> tuple[int, int, str, int]:
         if self._fields is None:
             tokens = self.reply.split(".")
-            # With a JetStream domain two tokens come in after the prefix.
+            # With a JetStream domain, the subject has two more tokens after the prefix.
             start = 4 if len(tokens) == _V1_TOKENS else 6
             self._fields = (
                 int(tokens[start]),
@@ -133,11 +133,11 @@ class Delivery:
 
 
 def ack_all(deliveries: Iterable[Delivery]) -> None:
-    """Acknowledge many deliveries; nothing is awaited."""
+    """Acknowledge many deliveries without waiting."""
     for delivery in deliveries:
         delivery.ack_nowait()
 
 
 def nak_word(delay: float | None) -> bytes:
-    """Return the negative acknowledgement, with its delay in nanoseconds if there is one."""
+    """Return the negative acknowledgement, with the delay if there is one."""
     return b'-NAK {"delay": %d}' % int(delay * 1e9) if delay else b"-NAK"

@@ -1,7 +1,7 @@
-"""Permits: a counting semaphore of deliveries in progress, released while they only wait.
+"""Permits: a counting semaphore for deliveries in progress.
 
-A permit is room for one delivery in progress. A handler that waits for other work releases its
-permit to another delivery meanwhile, and takes it back when its wait is over.
+A handler holds one permit. While a handler waits for other work, it releases its permit, so that
+another delivery can start; after the wait it reacquires a permit.
 """
 
 import asyncio
@@ -11,43 +11,45 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol
 
-# The permits of the delivery that the running task handles, and its holder.
+# The permits of the delivery that the current task handles, and the holder of its permit.
 _CURRENT: ContextVar["Permits | None"] = ContextVar("permits", default=None)
 _HOLDER: ContextVar["Holder | None"] = ContextVar("holder", default=None)
 
 
 class Holder(Protocol):
-    """Notified when a waiting delivery releases its permit, and when it is at work again."""
+    """An observer of a delivery that releases its permit while it waits."""
 
-    def lends(self) -> None:
-        """Note that the delivery waits, and that its permit is free for another one."""
+    def on_release(self) -> None:
+        """Record that the delivery waits and has released its permit."""
 
-    def is_back(self) -> None:
-        """Note that the delivery is at work again."""
+    def on_resume(self) -> None:
+        """Record that the delivery continues with a permit."""
 
 
 class Permits:
     """A semaphore whose holders may release their permit while they wait; one task acquires.
 
     Args:
-        count: permits.
-        most_lent: waiting holders without a permit at once; beyond that, they keep their permits.
-        on_free: called when a permit has become free.
+        count: number of permits.
+        most_released: maximum number of holders that wait without a permit; further holders keep
+            their permits while they wait.
+        on_free: is called when a permit becomes free.
 
     Attributes:
-        is_over: no more deliveries are taken: those at work are the last.
+        released: number of holders that wait without a permit.
+        is_over: whether no more deliveries start.
     """
 
     def __init__(
-        self, count: int, *, most_lent: int, on_free: Callable[[], None] = lambda: None
+        self, count: int, *, most_released: int, on_free: Callable[[], None] = lambda: None
     ) -> None:
-        # Below zero when a holder takes its permit back while all are in use.
+        # Negative if a holder has reacquired its permit while all permits were in use.
         self._left = count
-        self._most_lent = most_lent
+        self._most_released = most_released
         self._on_free = on_free
         self._freed = asyncio.Event()
-        self._back: deque[asyncio.Future[None]] = deque()
-        self.lent = 0
+        self._regaining: deque[asyncio.Future[None]] = deque()
+        self.released = 0
         self.is_over = False
 
     async def acquire(self) -> None:
@@ -64,77 +66,77 @@ class Permits:
             self._freed.set()
             self._on_free()
             return
-        # There are more holders than permits: this permit goes to the first that takes it back.
-        while self._back:
-            back = self._back.popleft()
-            if not back.done():
-                back.set_result(None)
+        # There are more holders than permits, so the first holder in `regain` gets this permit.
+        while self._regaining:
+            regained = self._regaining.popleft()
+            if not regained.done():
+                regained.set_result(None)
                 return
 
     @property
     def is_crowded(self) -> bool:
-        """Whether a holder that released its permit for a wait is waiting to reacquire it."""
-        return bool(self._back)
+        """Whether a holder waits in `regain`."""
+        return bool(self._regaining)
 
     async def regain(self, seconds: float) -> bool:
-        """Wait, after the end of a `Loan`, until there are no more holders than permits.
+        """After a wait without a permit, wait until there are no more holders than permits.
 
         Return False after the timeout.
         """
         if self._left >= 0:
             return True
-        back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._back.append(back)
+        regained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._regaining.append(regained)
         try:
             async with asyncio.timeout(seconds):
-                await back
+                await regained
         except TimeoutError:
-            return back.done() and not back.cancelled()
+            return regained.done() and not regained.cancelled()
         finally:
-            if back in self._back:
-                self._back.remove(back)
+            if regained in self._regaining:
+                self._regaining.remove(regained)
         return True
 
     def enter(self) -> None:
-        """Make these the permits of the running task."""
+        """Set these permits as those of the current task."""
         _CURRENT.set(self)
 
-    def lend(self) -> "Loan":
-        """Release the permit to another delivery while the block waits.
+    def released_while_waiting(self) -> "ReleasedPermit":
+        """Release the permit while the block waits.
 
-        At its end the block goes on at once, even if all permits are in use by then: its wait is
-        over and little is left to do.
+        After the block, the holder continues immediately, even if all permits are in use: its wait
+        is over, and little work is left.
         """
-        return Loan(self)
+        return ReleasedPermit(self)
 
-    def give(self) -> bool:
-        """Release a permit until it is taken back; return False if the limit forbids it."""
-        if self.lent >= self._most_lent:
+    def release_for_wait(self) -> bool:
+        """Release a permit until `reacquire`; return False if too many are released already."""
+        if self.released >= self._most_released:
             return False
-        self.lent += 1
+        self.released += 1
         self.release()
         return True
 
-    def take_back(self) -> None:
-        """Take a released permit back, even if all are in use by then."""
-        self.lent -= 1
+    def reacquire(self) -> None:
+        """Reacquire a permit after a wait, even if all permits are in use."""
+        self.released -= 1
         self._left -= 1
 
 
-class Loan:
+class ReleasedPermit:
     """The context in which a permit is released, if there is one and the limit allows it."""
 
-    __slots__ = ("_holder", "_lender")
+    __slots__ = ("_holder", "_permits")
 
     def __init__(self, permits: Permits | None) -> None:
-        self._lender = permits
+        self._permits = permits
         self._holder = _HOLDER.get()
 
     def __enter__(self) -> None:
-        if self._lender is not None and not self._lender.give():
-            self._lender = None
-        if self._lender is not None and self._holder is not None:
-            self._holder.lends()
+        if self._permits is not None and not self._permits.release_for_wait():
+            self._permits = None
+        if self._permits is not None and self._holder is not None:
+            self._holder.on_release()
 
     def __exit__(
         self,
@@ -142,22 +144,22 @@ class Loan:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._lender is not None:
-            self._lender.take_back()
+        if self._permits is not None:
+            self._permits.reacquire()
             if self._holder is not None:
-                self._holder.is_back()
+                self._holder.on_resume()
 
 
-def tell_of_lending(holder: Holder) -> None:
-    """Set the holder that is notified of waits by the delivery that this task works on."""
+def notify_borrowed(holder: Holder) -> None:
+    """Set the observer of the delivery that the current task handles."""
     _HOLDER.set(holder)
 
 
 def current_permits() -> Permits | None:
-    """Return the permits of the delivery this task works on; None outside of one."""
+    """Return the permits of the delivery that the current task handles, or None without one."""
     return _CURRENT.get()
 
 
-def permit_lent() -> Loan:
-    """Release the permit of the delivery this task works on, if it has one, during a wait."""
-    return Loan(_CURRENT.get())
+def permit_released() -> ReleasedPermit:
+    """Release the permit of the current task's delivery, if it has one, while the block waits."""
+    return ReleasedPermit(_CURRENT.get())

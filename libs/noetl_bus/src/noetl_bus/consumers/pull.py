@@ -1,7 +1,7 @@
-"""The two ways to consume a durable: in batches, or each message by itself.
+"""The two ways to consume a durable: in batches, or each message separately.
 
-Both keep slow deliveries alive, repeat failed ones with growing pauses, and make a dead letter
-of messages that can't succeed.
+Both keep slow deliveries alive, retry failed messages with growing pauses, and move messages that
+can't succeed to the dead-letter stream.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from noetl_bus.broker import Bus
 from noetl_bus.consumers.delivery import Delivery
 from noetl_bus.consumers.permits import Permits
-from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.consumers.standing_pull import StandingPull
 
 type BatchHandler = Callable[[list[Delivery]], Awaitable[None]]
 type EachHandler = Callable[[Delivery], Awaitable[None]]
@@ -25,9 +25,9 @@ type EachHandler = Callable[[Delivery], Awaitable[None]]
 _log = get_logger()
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
-# After so many times the attempts a message becomes a dead letter without another try: a message
-# that kills its process never gets as far as an error, and must not be delivered for ever.
-_KILLER_FACTOR = 5
+# Give up after this multiple of the maximum number of attempts without calling the handler. A
+# message that kills its process never raises an error, and must not be delivered for ever.
+_UNANSWERED_FACTOR = 5
 _HOPELESS = (Permanent, ValidationError, msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -43,38 +43,37 @@ async def run_pull(
     gathers: bool = False,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
-    """Pass arrived messages to ``handler``, batch after batch, until cancelled.
+    """Pass received messages to ``handler``, batch after batch, until cancelled.
 
-    The handler answers every delivery (``ack``, ``nak``, ``term``, ``dead_letter``); the next
-    batch is taken when it returns. Deliveries without an answer are repeated with a growing
-    delay, also when the handler raises; after ``max_attempts`` deliveries such a message becomes
-    a dead letter. A handler that waits for a dependency in an outage should hold its batch and
-    go on trying: the batch is kept alive and no attempt is used (if ``on_progress`` feeds
-    liveness, the handler has to show progress itself meanwhile).
+    The handler answers every delivery (``ack``, ``nak``, ``term``, ``dead_letter``). Deliveries
+    without an answer, even after an error of the handler, are retried with a growing delay. After
+    ``max_attempts`` deliveries, such a message becomes a dead letter. During an outage of a
+    dependency, the handler should keep its batch and retry: the batch is kept alive, and no attempt
+    is used. If ``on_progress`` feeds liveness, the handler has to report progress meanwhile.
 
-    The durable is created, updated and, when it vanishes, created again; its stream must be
-    made by ``ensure_topology``. When cancelled, the running handler gets ``drain_seconds`` to
-    finish, and deliveries that it was not given go back to the broker at once.
+    The durable is created, updated and, if it vanishes, created again; its stream has to be created
+    by ``ensure_topology``. After a cancellation, the handler gets ``drain_seconds`` to finish, and
+    deliveries that it has not received are returned to the broker immediately.
 
     Args:
         bus: the connection.
         spec: the durable.
-        handler: takes a batch.
-        batch: most deliveries in one call.
-        prefetch: deliveries that may wait here beside the running batch; default ``batch``.
-        max_attempts: deliveries after which a failing message becomes a dead letter.
-        drain_seconds: grace of the running handler after a cancellation.
-        gathers: for a handler that rests before it returns: what comes meanwhile stays at the
-            broker, and comes at once with the next batch.
-        on_progress: called at each batch and each idle second (``service.beater``).
+        handler: processes a batch.
+        batch: maximum number of deliveries in one call.
+        prefetch: deliveries that may wait in this process during a batch; by default ``batch``.
+        max_attempts: number of deliveries after which a failing message becomes a dead letter.
+        drain_seconds: grace of the handler after a cancellation.
+        gathers: for a handler that pauses before it returns: messages that arrive during the pause
+            stay at the broker and are received together with the next batch.
+        on_progress: is called for each batch and each idle second (``service.beater``).
 
     Raises:
-        BusClosed: the connection is gone for good.
+        BusClosed: the connection is closed for good.
     """
     window = batch + (batch if prefetch is None else prefetch)
     async with StandingPull(bus, spec, window=window, gathers=gathers) as pull:
         while True:
-            deliveries = await _take(pull, batch, on_progress)
+            deliveries = await _receive(pull, batch, on_progress)
             work = _run_batch(handler, deliveries, max_attempts)
             await _drained(pull, work, drain_seconds)
 
@@ -85,31 +84,31 @@ async def run_pull_each(
     handler: EachHandler,
     *,
     permits: int,
-    max_lent: int = 1000,
+    max_released: int = 1000,
     max_attempts: int = 20,
     drain_seconds: float = 20.0,
     on_progress: Callable[[], None] | None = None,
 ) -> None:
-    """Pass each delivery to ``handler`` by itself, at most ``permits`` at once, until cancelled.
+    """Pass each delivery to ``handler``, at most ``permits`` concurrently, until cancelled.
 
-    The broker is asked for as many messages as permits are free. A handler that waits for other
-    work of this durable releases its permit meanwhile (``permit_lent``, at most ``max_lent`` at
-    once), or waiting handlers could block the work they wait for. A handler that returns
-    without an answer has succeeded (ack). A `Permanent` or validation error means a message
-    that can't be handled (dead letter); any other error means another delivery with a growing
-    delay, and a dead letter after ``max_attempts``.
+    As many messages are requested as permits are free. A handler that waits for other work of this
+    durable has to release its permit (``permit_released``, at most ``max_released`` handlers), or
+    waiting handlers could block the work for which they wait. If a handler returns without an
+    answer, the message is acknowledged. After a `Permanent` or validation error, the message
+    becomes a dead letter. After any other error it is delivered again with a growing delay, and
+    becomes a dead letter after ``max_attempts``.
 
-    When cancelled, running handlers get ``drain_seconds``; messages of handlers cancelled then
-    are delivered to another process.
+    After a cancellation, running handlers get ``drain_seconds``. Then they are cancelled, and their
+    messages are delivered to another process.
 
     Raises:
-        BusClosed: the connection is gone for good.
+        BusClosed: the connection is closed for good.
     """
     running: set[asyncio.Task[None]] = set()
     waits = 0
 
     def in_use() -> int:
-        return len(running) - free.lent + pull.queued + waits
+        return len(running) - free.released + pull.queued + waits
 
     async def handle(delivery: Delivery) -> None:
         free.enter()
@@ -120,10 +119,10 @@ async def run_pull_each(
         free.release()
 
     async with StandingPull(bus, spec, window=permits, in_use=in_use) as pull:
-        free = Permits(permits, most_lent=max_lent, on_free=pull.top_up)
+        free = Permits(permits, most_released=max_released, on_free=pull.top_up)
         try:
             while True:
-                (delivery,) = await _take(pull, 1, on_progress)
+                (delivery,) = await _receive(pull, 1, on_progress)
                 waits = 1
                 try:
                     await free.acquire()
@@ -140,24 +139,24 @@ async def run_pull_each(
             await asyncio.shield(_finish(pull, running, drain_seconds))
 
 
-async def _take(
+async def _receive(
     pull: StandingPull, most: int, on_progress: Callable[[], None] | None
 ) -> list[Delivery]:
     if on_progress is None:
-        return await pull.take(most)
+        return await pull.receive(most)
     while True:
         on_progress()
-        if pull.queued:  # for most messages there is nothing to wait for
-            return await pull.take(most)
+        if pull.queued:  # most messages are queued already, and a timeout costs time
+            return await pull.receive(most)
         try:
             async with asyncio.timeout(1.0):
-                return await pull.take(most)
+                return await pull.receive(most)
         except TimeoutError:
             continue
 
 
 async def _drained(pull: StandingPull, work: Awaitable[None], seconds: float) -> None:
-    """Run a batch; when cancelled meanwhile, let it finish within its grace."""
+    """Run a batch; after a cancellation, let it finish within the grace."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -169,7 +168,7 @@ async def _drained(pull: StandingPull, work: Awaitable[None], seconds: float) ->
 async def _finish(
     pull: StandingPull, tasks: set[asyncio.Task[None]] | set[asyncio.Future[None]], seconds: float
 ) -> None:
-    """Stop taking messages and let handlers end, by force once the grace is over."""
+    """Receive no more messages, wait for handlers, and cancel them after the grace."""
     await pull.stop()
     left = [task for task in tasks if not task.done()]
     if not left:
@@ -183,14 +182,14 @@ async def _finish(
 
 
 async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_attempts: int) -> None:
-    deliveries = await _without_killers(deliveries, max_attempts)
+    deliveries = await _without_unanswered(deliveries, max_attempts)
     try:
         if deliveries:
             await handler(deliveries)
     except Exception as error:  # noqa: BLE001 -- the loop outlives its handler
         rest = [delivery for delivery in deliveries if not delivery.is_answered]
         _log_failure("batch_failed", error, unanswered=len(rest))
-        # The message at fault is known only if there was one.
+        # The failing message is known only if the batch has one message.
         hopeless = isinstance(error, _HOPELESS) and len(deliveries) == 1
         await _settle(rest, error, hopeless=hopeless, max_attempts=max_attempts)
         return
@@ -201,7 +200,7 @@ async def _run_batch(handler: BatchHandler, deliveries: list[Delivery], max_atte
 
 
 async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int) -> None:
-    if delivery.num_delivered > max_attempts and not await _without_killers(
+    if delivery.num_delivered > max_attempts and not await _without_unanswered(
         [delivery], max_attempts
     ):
         return
@@ -222,7 +221,7 @@ async def _run_each(handler: EachHandler, delivery: Delivery, max_attempts: int)
 async def _settle(
     deliveries: Sequence[Delivery], error: Exception | None, *, hopeless: bool, max_attempts: int
 ) -> None:
-    """Answer failed deliveries: by a retry later, or as dead letters."""
+    """Answer failed deliveries: retry them later, or move them to the dead-letter stream."""
     reason = "the handler gave no answer" if error is None else _text(error)
     for delivery in deliveries:
         if delivery.is_answered:
@@ -235,9 +234,9 @@ async def _settle(
             await delivery.nak(_delay(delivery.num_delivered))
 
 
-async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> list[Delivery]:
-    """Move messages that were delivered far too often to the dead letters; return the others."""
-    limit = max_attempts * _KILLER_FACTOR
+async def _without_unanswered(deliveries: list[Delivery], max_attempts: int) -> list[Delivery]:
+    """Make dead letters of messages that were delivered far too often; return the rest."""
+    limit = max_attempts * _UNANSWERED_FACTOR
     if all(delivery.num_delivered <= limit for delivery in deliveries):
         return deliveries
     for delivery in deliveries:
@@ -247,7 +246,7 @@ async def _without_killers(deliveries: list[Delivery], max_attempts: int) -> lis
 
 
 def _log_failure(event: str, error: Exception, **context: int) -> None:
-    """Log our own errors as a line; others are bugs and need their trace."""
+    """Log a `NoetlError` as one line, and any other error, which is a bug, with its traceback."""
     if isinstance(error, NoetlError):
         _log.warning(event, error=error.message, **context)
     else:
@@ -255,14 +254,14 @@ def _log_failure(event: str, error: Exception, **context: int) -> None:
 
 
 def _delay(attempt: int) -> float:
-    """Return the pause before the next attempt: doubling, capped, jittered."""
+    """Return the pause before the next attempt: doubled each time, bounded, with jitter."""
     full = min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 20))
     return full * random.uniform(0.75, 1.0)  # noqa: S311 -- jitter
 
 
 def _text(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        # Without the input: it is the whole message and may hold secrets.
+        # The input is not included, because it is the whole message and may contain secrets.
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:5])
     return f"{type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
-"""Request/reply between services: for answers that may be asked for again."""
+"""Request/reply between services, for requests that are safe to retry."""
 
 from noetl_bus.rpc.client import RpcClient, RpcRefused, RpcUnavailable
 from noetl_bus.rpc.handlers import Encoded, Handler, Handlers, answers, encoded, handle
-from noetl_bus.rpc.listener import Listener, RawRequest
+from noetl_bus.rpc.rules import Listener, RawRequest
 from noetl_bus.rpc.server import serve_rpc
 
 __all__ = [

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 0.5
 _REPEAT_SECONDS = 0.5
-"""Silence of a service that answers in milliseconds: its broker may have died with the request."""
+"""Time without an answer after which a quick request is repeated, in case its broker has died."""
 
 
 class RpcUnavailable(Unavailable):
-    """No answer in time; whether the work was done is unknown."""
+    """There is no answer in time; the work may or may not be done."""
 
     template = "no answer from {what}: {reason}"
 
 
 class RpcRefused(NoetlError):
-    """The service answered that it does not do what was asked."""
+    """The service refused the request."""
 
     template = "{error}"
 
@@ -41,7 +41,7 @@ class RpcRefused(NoetlError):
         super().__init__(error=reply.error or f"The service answered with status {reply.status}")
         self.message = str(self.context["error"])
         self.http_status = reply.status
-        self.told = reply.detail
+        self._detail = reply.detail
 
     @property
     def status(self) -> int:
@@ -50,12 +50,12 @@ class RpcRefused(NoetlError):
 
     @property
     def detail(self) -> Json:
-        """JSON that the service answered beside the text."""
-        return self.told
+        """JSON detail of the answer."""
+        return self._detail
 
 
 class RpcClient:
-    """Asks other services."""
+    """Client of other services."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -69,19 +69,19 @@ class RpcClient:
         shard: int | None = None,
         wait_for_responder: bool = False,
     ) -> Answer:
-        """Ask and return the answer as its model.
+        """Send a request and return the decoded answer.
 
         Args:
-            operation: declared in ``noetl_contract.rpc``.
-            request: its request.
-            seconds: timeout; the other side drops the work when it is over.
-            shard: whom to ask where there is a service for each shard.
-            wait_for_responder: try again until then while no service listens, as in a restart.
+            operation: the operation, declared in ``noetl_contract.rpc``.
+            request: the request.
+            seconds: timeout; after it, the service drops a waiting request.
+            shard: shard of the service, for operations with a service for each shard.
+            wait_for_responder: retry until the timeout while no service listens, as in a restart.
 
         Raises:
             RpcRefused: the service refused, with status, text and detail.
-            RpcUnavailable: no service listens, or no answer in time.
-            TooLarge: the request is above the broker's limit.
+            RpcUnavailable: no service listens, or there is no answer in time.
+            TooLarge: the request exceeds the broker's limit.
         """
         reply = await self.forward(
             operation, request, seconds=seconds, shard=shard, wait_for_responder=wait_for_responder
@@ -103,10 +103,10 @@ class RpcClient:
         shard: int | None = None,
         wait_for_responder: bool = False,
     ) -> RpcReply:
-        """Ask and return the answer, whatever its status.
+        """Send a request and return the answer, even if it is a refusal.
 
         Raises:
-            RpcUnavailable, TooLarge: as `ask`.
+            RpcUnavailable, TooLarge: see `ask`.
         """
         return await self.call(
             operation.subject(shard),
@@ -127,13 +127,13 @@ class RpcClient:
         is_secret: bool = False,
         is_busy: bool = False,
     ) -> RpcReply:
-        """Ask with a request that is encoded already, on the subject of an operation.
+        """Send an encoded request on the subject of an operation.
 
-        With ``is_secret`` the answer comes sealed for this request alone. With ``is_busy`` the
-        request is sent once more when no answer has come for long: the operation is a quick one.
+        With ``is_secret``, the answer is sealed for this request. With ``is_busy``, which marks a
+        quick operation, the request is repeated if there is no answer for a while.
 
         Raises:
-            RpcUnavailable, TooLarge: as `ask`.
+            RpcUnavailable, TooLarge: see `ask`.
         """
         key = _new_key() if is_secret else None
         body = request if isinstance(request, bytes) else orjson.dumps(request)
@@ -158,11 +158,11 @@ class RpcClient:
             except BusUnavailable as error:
                 reason = error.context.get("reason", "")
             except ValueError as error:
-                raise RpcUnavailable(what=subject, reason="an answer without sense") from error
+                raise RpcUnavailable(what=subject, reason="a malformed answer") from error
         raise RpcUnavailable(what=subject, reason=reason)
 
 
-# Loaded when they are needed: most processes never ask for a secret.
+# These functions import lazily, because most processes never request a secret.
 
 
 def _new_key() -> "SealingKey":

@@ -1,4 +1,4 @@
-"""FastStream's NATS broker on a connection of ours, with our rules as its middleware."""
+"""FastStream's NATS broker on an existing connection, with `Rules` as its middleware."""
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -13,16 +13,15 @@ from nats.aio.subscription import Subscription as NatsSubscription
 
 from noetl_bus.broker import Bus
 from noetl_bus.rpc.handlers import Handler
-from noetl_bus.rpc.listener import Listener
-from noetl_bus.rpc.rules import Rules
+from noetl_bus.rpc.rules import Listener, Rules
 
 
 class RequestBroker(NatsBroker):
-    """A broker that listens and answers over an open connection, and leaves it open.
+    """A broker that listens and answers over an open connection, and doesn't close it.
 
-    A connection of FastStream's own would be a second one for each process, with reconnect
-    rules and metrics of its own. The end is the listener's: FastStream's own ``stop`` drops the
-    requests that arrive until the subscriptions have ended, and closes the connection.
+    FastStream would open a second connection for each process, with its own reconnects. The
+    listener ends the subscriptions: FastStream's ``stop`` would drop requests that arrive
+    meanwhile, and close the connection.
     """
 
     def __init__(self, bus: Bus, rules: Rules, listener: Listener) -> None:
@@ -32,12 +31,12 @@ class RequestBroker(NatsBroker):
             bus.settings.nats_servers(),
             middlewares=[self._for_message],
             apply_types=False,  # the operation's model decodes, in the handler
-            serializer=None,  # or each handler gets a model of its parameters, which nothing uses
-            logger=None,  # or each request would be two log lines
+            serializer=None,  # otherwise each handler gets an unused model of its parameters
+            logger=None,  # otherwise each request is logged twice
         )
 
     def route(self, subject: str, handler: Handler, *, queue: str) -> None:
-        """Answer the requests on a subject, shared with the replicas of the same queue."""
+        """Answer the requests on a subject; replicas with the same queue share them."""
         subscriber = self.subscriber(
             subject, queue, parser=_parse, decoder=_body, ack_policy=AckPolicy.MANUAL
         )
@@ -75,15 +74,15 @@ class _Request(BaseMiddleware[NatsPublishCommand, Msg | None]):
     async def publish_scope(
         self, call_next: Callable[[NatsPublishCommand], Awaitable[Any]], cmd: NatsPublishCommand
     ) -> None:
-        """Send the answer as we do: in parts if need be, without the headers FastStream adds."""
+        """Send the answer, in parts if needed, and without headers of FastStream."""
         del call_next
         await self._rules.reply(cmd.destination, cmd.body)
 
 
 class _Client(Client):
-    """The client that FastStream subscribes with.
+    """A client whose subscriptions use the listener.
 
-    The real client would call the handler of a subscription for one message after the other.
+    The real client would call the handler of a subscription for one message at a time.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -105,7 +104,7 @@ class _Client(Client):
 
 
 async def _parse(message: Msg) -> NatsMessage:
-    """Take a message as it is: FastStream's parser makes ids and matches the subject."""
+    """Wrap a message without FastStream's parser, which creates ids and matches the subject."""
     return NatsMessage(
         raw_message=message,
         body=message.data,
@@ -117,5 +116,5 @@ async def _parse(message: Msg) -> NatsMessage:
 
 
 async def _body(message: StreamMessage[Msg]) -> bytes:
-    """Leave the decoding to the operation's model."""
+    """Return the raw body, which the model of the operation decodes."""
     return message.raw_message.data

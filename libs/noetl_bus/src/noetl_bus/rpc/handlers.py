@@ -1,23 +1,28 @@
-"""Typed handlers: a function for an operation, checked against its models."""
+"""Typed handlers: a function for an operation, with the replies for its errors."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import orjson
-from msgspec import Raw
+from noetl_common.errors import NoetlError, Transient
+from noetl_common.logging import get_logger
 from noetl_common.telemetry.work import working_on
 from noetl_contract.json import Json
 from noetl_contract.model import Shape
 from noetl_contract.rpc import Refusal, RpcReply
 from noetl_contract.rpc.operation import Operation
+from pydantic import ValidationError
 
-from noetl_bus.rpc.replies import reply_to_wrong_request
+_log = get_logger()
+_PLACE = re.compile(r"[^.`\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded[Answer]:
-    """An answer that is JSON already, for reads that build it without models."""
+    """An encoded answer, for reads that build JSON without models."""
 
     body: bytes
 
@@ -27,13 +32,13 @@ type _Found[Answer] = Awaitable[Answer | Encoded[Answer] | Refusal]
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Answers the requests of one operation; made by `handle`.
+    """Answers the requests of one operation; created by `handle`.
 
     Attributes:
-        operation: its subject is listened on.
-        name: labels the metrics.
-        answer: decodes a request, runs the function, encodes the body of the answer.
-        has_details: whether answers to errors tell the context of the error.
+        operation: the operation.
+        name: label in metrics.
+        answer: decodes a request, calls the function, and encodes the answer.
+        has_details: whether replies to errors include the context of the error.
     """
 
     operation: Operation[Shape, Json]
@@ -45,7 +50,7 @@ class Handler:
 def encoded[Request: Shape, Answer](
     _operation: Operation[Request, Answer], body: Json
 ) -> Encoded[Answer]:
-    """Encode a body that was built as JSON; ``orjson.Fragment`` passes through."""
+    """Encode a body of JSON values; an ``orjson.Fragment`` is already encoded."""
     return Encoded(orjson.dumps(body, default=str))
 
 
@@ -55,14 +60,14 @@ def handle[Request: Shape, Answer](
     *,
     has_details: bool = True,
 ) -> Handler:
-    """Let a function answer the requests of an operation.
+    """Return the handler that answers requests of an operation by a function.
 
     Args:
-        operation: declared in ``noetl_contract.rpc``.
-        function: takes the request's model. It returns the answer's model, the encoded answer,
-            a `Refusal`, or the reply of another process of the service; or raises a
-            ``NoetlError``, which becomes a refusal.
-        has_details: False for secrets: errors are answered with their text alone.
+        operation: the operation, declared in ``noetl_contract.rpc``.
+        function: accepts the model of the request. It returns the model of the answer, an encoded
+            answer, a `Refusal`, or the reply of another process of the service. If it raises a
+            ``NoetlError``, the reply is a refusal.
+        has_details: False for secrets, so that replies to errors contain only the text.
     """
 
     async def answer(data: bytes) -> RpcReply:
@@ -75,7 +80,7 @@ def handle[Request: Shape, Answer](
         if isinstance(found, Refusal):
             return RpcReply(status=found.status, error=found.error, detail=found.detail)
         body = found.body if isinstance(found, Encoded) else operation.encode_answer(found)
-        return RpcReply(raw_body=Raw(body))
+        return RpcReply(raw_body=msgspec.Raw(body))
 
     name = f"noetl_rpc.{operation.service}.{operation.name}"
     return Handler(operation, name, answer, has_details)
@@ -83,24 +88,24 @@ def handle[Request: Shape, Answer](
 
 @dataclass(frozen=True, slots=True)
 class Method[Owner, Request: Shape, Answer]:
-    """A method that answers an operation; made by `answers`."""
+    """A method that answers an operation; created by `answers`."""
 
     operation: Operation[Request, Answer]
     function: Callable[[Owner, Request], _Found[Answer]]
 
     def __get__(self, owner: Owner, _kind: object = None) -> Callable[[Request], _Found[Answer]]:
-        """Bind the method to its object, as methods are."""
+        """Bind the method to its object."""
         return partial(self.function, owner)
 
 
 class Handlers:
-    """Methods that answer operations, each under `answers`."""
+    """Base class of objects with methods that answer operations, each decorated by `answers`."""
 
     has_details = True
-    """False for secrets: errors are answered with their text alone."""
+    """False for secrets, so that replies to errors contain only the text."""
 
     def handlers(self) -> list[Handler]:
-        """Return a handler for each method."""
+        """Return the handlers of all decorated methods."""
         return [
             handle(method.operation, method.__get__(self), has_details=self.has_details)
             for method in vars(type(self)).values()
@@ -111,5 +116,52 @@ class Handlers:
 def answers[Owner: Handlers, Request: Shape, Answer](
     operation: Operation[Request, Answer],
 ) -> Callable[[Callable[[Owner, Request], _Found[Answer]]], Method[Owner, Request, Answer]]:
-    """Let a method of `Handlers` answer the requests of an operation, as `handle` does."""
+    """Decorate a method of `Handlers` that answers the requests of an operation."""
     return partial(Method, operation)
+
+
+def reply_to_error(error: Exception, *, name: str, has_details: bool) -> RpcReply:
+    """Return the reply for an error of a handler; details of an unexpected error are only logged.
+
+    Args:
+        error: the error of the handler.
+        name: name of the operation, for the log.
+        has_details: whether the reply may include the context of the error, which may be secret.
+    """
+    if not isinstance(error, NoetlError):
+        _log.error("rpc_failed", operation=name, exc_info=error)
+        return RpcReply(status=500, error="internal error")
+    status = error.http_status
+    if status >= 500 and not isinstance(error, Transient):
+        _log.error("rpc_failed", operation=name, error=error.message)
+    detail = error.detail if has_details else None
+    return RpcReply(status=status, error=error.message, detail=detail)
+
+
+def reply_to_wrong_request(error: ValueError, *, has_details: bool) -> RpcReply:
+    """Return the reply to a request that is not JSON or has the wrong shape."""
+    if isinstance(error, msgspec.ValidationError):
+        return _reply_to_wrong_struct(error, has_details=has_details)
+    if not isinstance(error, ValidationError):
+        return RpcReply(status=400, error=f"the request is no JSON object: {error}")
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(problem["type"] == "model_type" and not problem["loc"] for problem in problems):
+        return RpcReply(status=400, error="the request is no JSON object: not an object")
+    if has_details:
+        return RpcReply(status=422, error="the request has the wrong shape", detail=problems)
+    text = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in problems)
+    return RpcReply(status=422, error=text)
+
+
+def _reply_to_wrong_struct(error: msgspec.ValidationError, *, has_details: bool) -> RpcReply:
+    what, _, place = str(error).partition(" - at `$")
+    if not place and what.startswith("Expected `object`"):
+        return RpcReply(status=400, error="the request is no JSON object: not an object")
+    problem = {"loc": _PLACE.findall(place), "msg": what}
+    if has_details:
+        return RpcReply(status=422, error="the request has the wrong shape", detail=[problem])
+    return RpcReply(status=422, error=str(error))
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path)) or "request"

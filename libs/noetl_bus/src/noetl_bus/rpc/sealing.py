@@ -1,7 +1,7 @@
-"""Answers with secrets, sealed for who asks: who may read the broker's messages reads none of them.
+"""Sealed answers, so that readers of the broker's messages can't read secrets.
 
-A request for a secret carries a public key, made for it alone, in a header; the whole answer comes
-encrypted for that key. A service of the release before ignores the header and answers in clear.
+A header of a request for a secret contains a public key that was generated for this request. The
+whole answer is encrypted for this key.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from noetl_contract.rpc import RpcReply, encode_reply
 
 from noetl_bus.rpc.headers import SEAL_HEADER
 
-_BAD_KEY = f"{SEAL_HEADER} is no public key"
+_BAD_KEY = f"{SEAL_HEADER} is not a valid public key"
 
 
 class AnswerUnreadable(Unavailable):
-    """A sealed answer that was not sealed for us, or changed on its way."""
+    """An answer that was sealed for another key, or changed on its way."""
 
     template = "the answer can't be opened: {reason}"
 
 
 def sealed_answer(headers: Mapping[str, str] | None, body: bytes) -> bytes:
-    """Return an answer sealed for the key in the request's headers, as it is without one."""
+    """Return the answer, sealed for the key in the request's headers if there is one."""
     text = (headers or {}).get(SEAL_HEADER)
     if text is None:
         return body
@@ -36,15 +36,15 @@ def sealed_answer(headers: Mapping[str, str] | None, body: bytes) -> bytes:
 
 
 def opened_answer(key: SealingKey, data: bytes) -> bytes:
-    """Return the answer inside an envelope; what came in clear as it is.
+    """Return the answer in an envelope, or the data itself if it is not an envelope.
 
     Raises:
-        AnswerUnreadable: it was sealed for another key, or changed on its way.
+        AnswerUnreadable: the answer was sealed for another key, or changed on its way.
     """
     try:
         answer = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return data  # its reader says so
+        return data  # the decoder of the reply reports the error
     if not isinstance(answer, dict) or "ciphertext" not in answer:
         return data
     try:

@@ -1,8 +1,8 @@
-"""Serving requests.
+"""The server of requests.
 
-The rules: too many waiting requests are refused at once with 503; a request whose sender has
-given up is dropped; every error becomes an answer; answers above the broker's limit travel in
-parts; requests taken before the end are answered before it.
+If too many requests wait, further requests are refused immediately with 503. A request that has
+timed out is dropped. Every error becomes a reply, and an answer that exceeds the broker's limit is
+sent in parts. At shutdown, accepted requests are answered before the server ends.
 """
 
 import asyncio
@@ -16,11 +16,10 @@ from noetl_common.logging import get_logger
 
 from noetl_bus.broker import Bus
 from noetl_bus.rpc.handlers import Handler
-from noetl_bus.rpc.listener import Listener
-from noetl_bus.rpc.rules import Rules
+from noetl_bus.rpc.rules import Listener, Rules
 
 _log = get_logger()
-_HEARD_SECONDS = 60.0
+_SUBSCRIBED_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -36,16 +35,16 @@ async def serve_rpc(
 
     Args:
         bus: the connection.
-        handlers: made by ``handle``.
+        handlers: the handlers, created by ``handle``.
         queue: name of the service.
-        shard: whose requests of operations of scope ``shard`` are served.
-        concurrency: how many requests are worked on at a time.
+        shard: shard whose requests are served, for operations of scope ``shard``.
+        concurrency: maximum number of requests in progress.
     """
     rules = Rules(bus, concurrency=concurrency)
-    listener = Listener(bus, limit=rules.most_taken, refuse=rules.refuse)
+    listener = Listener(bus, limit=rules.most_accepted, refuse=rules.refuse)
     for handler in handlers:
         operation = handler.operation
-        rules.take(operation.subject(shard if operation.scope == "shard" else None), handler)
+        rules.add(operation.subject(shard if operation.scope == "shard" else None), handler)
     busy = {
         subject: handler
         for subject, handler in rules.handlers.items()
@@ -56,19 +55,19 @@ async def serve_rpc(
             await listener.listen(subject, partial(_answer, rules, handler), queue=queue)
         if len(busy) < len(rules.handlers):
             await _serve_on_faststream(bus, rules, listener, queue, without=busy)
-        await _until_heard(bus)
+        await _until_subscribed(bus)
         yield
     finally:
         await listener.drain()
 
 
-async def _until_heard(bus: Bus) -> None:
-    """Wait until the broker knows our subscriptions: who hears of us may ask at once, elsewhere.
+async def _until_subscribed(bus: Bus) -> None:
+    """Wait until the broker has the subscriptions, so that clients can send requests immediately.
 
-    After a lost connection they are made anew, and it is no longer the broker's turn to tell.
+    If the connection is lost meanwhile, the client subscribes again after its reconnect.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(_HEARD_SECONDS):
+        async with asyncio.timeout(_SUBSCRIBED_SECONDS):
             while bus.is_connected and not await bus.flush():
                 _log.info("rpc_waits_for_broker", bus=bus.name)
 
@@ -76,7 +75,7 @@ async def _until_heard(bus: Bus) -> None:
 async def _serve_on_faststream(
     bus: Bus, rules: Rules, listener: Listener, queue: str, *, without: Container[str]
 ) -> None:
-    # Here, because it takes 0.1 s that processes which only ask need not spend.
+    # Imported here, because it takes 0.1 s and processes without handlers don't need it.
     from noetl_bus.rpc.faststream import RequestBroker  # noqa: PLC0415 -- see above
 
     broker = RequestBroker(bus, rules, listener)

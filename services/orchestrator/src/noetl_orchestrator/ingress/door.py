@@ -13,7 +13,7 @@ from time import monotonic, time_ns
 
 import orjson
 from noetl_bus.broker import Bus, Subscription
-from noetl_bus.consumers.dead_letters import bury
+from noetl_bus.consumers.dead_letters import move_to_dead_letters
 from noetl_bus.consumers.delivery import Delivery, DeliveryOwner
 from noetl_bus.inbox import Incoming
 from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER, decode_claim, place_of
@@ -188,6 +188,6 @@ class Door:
             reply = delivery.headers.get(REPLY_HEADER, "")
             self._bus.send_nowait(reply, GIVEN_BACK + b"%.3f}" % delay)
 
-    async def bury(self, delivery: Delivery, reason: str) -> bool:
+    async def move_to_dead_letters(self, delivery: Delivery, reason: str) -> bool:
         """Keep it for people, as one of the stream: there may be no copy in there."""
-        return await bury(self._bus, self._durable, delivery, reason)
+        return await move_to_dead_letters(self._bus, self._durable, delivery, reason)

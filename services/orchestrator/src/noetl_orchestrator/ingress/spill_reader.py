@@ -13,7 +13,7 @@ from typing import get_args
 import orjson
 from noetl_bus.broker import Bus
 from noetl_bus.consumers.delivery import Delivery
-from noetl_bus.consumers.standing import StandingPull
+from noetl_bus.consumers.standing_pull import StandingPull
 from noetl_bus.writes.sender import Sender
 from noetl_bus.writes.write import Write
 from noetl_common.logging import get_logger
@@ -80,7 +80,7 @@ class SpillReader:
                     beat()
                     try:
                         async with asyncio.timeout(_IDLE_SECONDS):
-                            deliveries = await pull.take(self._window)
+                            deliveries = await pull.receive(self._window)
                     except TimeoutError:
                         continue
                     await self._take(deliveries)

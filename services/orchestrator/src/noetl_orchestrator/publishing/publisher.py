@@ -137,7 +137,9 @@ class OutboxPublisher:
         reply = stored if counting == 1 else self._confirmations.expect(counting, told=stored)
         try:
             for number, message in enumerate(messages):
-                await self._bus.hand_over(message, acknowledge_to=reply if number >= first else "")
+                await self._bus.publish_without_waiting(
+                    message, acknowledge_to=reply if number >= first else ""
+                )
         except NoetlError as error:
             _log.warning("row_not_published", kind=row.kind, error=error.message)
             if counting > 1:

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Self
 
 import orjson
-from noetl_bus.consumers.permits import permit_lent
+from noetl_bus.consumers.permits import permit_released
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.tools import merge_labels
 
@@ -104,7 +104,7 @@ class Playbook:
                 }
             )
         # The child's commands may come to this very worker.
-        with permit_lent():
+        with permit_released():
             return ToolResult(data=await _outcome(calls, child, execution_id, seconds=seconds))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from noetl_bus.consumers.delivery import Delivery
-from noetl_bus.consumers.permits import tell_of_lending
+from noetl_bus.consumers.permits import notify_borrowed
 
 from noetl_worker import metrics
 
@@ -62,7 +62,7 @@ class SlotShares:
             await delivery.nak(2.0 ** min(delivery.num_delivered - 1, _LONGEST_PAUSE_DOUBLINGS))
             return
         slot = _Slot(self, execution)
-        tell_of_lending(slot)
+        notify_borrowed(slot)
         try:
             await self._handle(delivery)
         finally:
@@ -102,12 +102,12 @@ class _Slot:
         self._waits = 0
         self._since: float | None = shares.take(execution)
 
-    def lends(self) -> None:
+    def on_release(self) -> None:
         """The slot is another delivery's; waits inside of a wait count once."""
         self._waits += 1
         self.end()
 
-    def is_back(self) -> None:
+    def on_resume(self) -> None:
         """The wait is over."""
         self._waits -= 1
         if not self._waits:

@@ -6,7 +6,7 @@ from functools import partial
 from time import monotonic, perf_counter
 
 from noetl_bus.consumers.delivery import Delivery
-from noetl_bus.consumers.permits import Permits, current_permits, permit_lent
+from noetl_bus.consumers.permits import Permits, current_permits, permit_released
 from noetl_common.errors import Permanent
 from noetl_common.logging import get_logger
 from noetl_common.telemetry.tracing import tracing
@@ -275,7 +275,7 @@ class FastTransport:
         try:
             # The wait for the answer needs no slot. But without room a slot stays taken, or
             # outcomes that nobody stores would be without a bound.
-            with permit_lent() if self._pending_outcomes.has_room else nullcontext():
+            with permit_released() if self._pending_outcomes.has_room else nullcontext():
                 await self._messages.publish_outcome(message)
         except Permanent:
             self._refused(run, message, slots)

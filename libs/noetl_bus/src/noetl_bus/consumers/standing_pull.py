@@ -1,14 +1,14 @@
-"""The standing pull: a request for messages is always open, so each comes without delay.
+"""The standing pull: a request for messages is always open, so that they arrive without delay.
 
-Credit is the number of messages requested and not received yet. It is requested again when a
-request ends (the broker answers how much was left), after a reconnect, and when the broker's
-heartbeats stay away. A pull that gathers requests one message while its taker waits, and after
-each batch for a moment all that have come since: many are a few reads then, not one each.
+Credit is the number of messages that are requested and not received yet. Messages are requested
+again when a request ends (the broker reports how many are left), after a reconnect, and when the
+broker's heartbeats are missing. A pull that gathers requests one message while the consumer waits.
+After each batch it requests, for a moment, all messages that have arrived since, so that many
+messages need only a few reads.
 
-Before the first request, after every reconnect and whenever the durable is gone, the durable is
-created or updated and the stream's creation time is read: an acknowledgement for a message of a
-lost store would hit another message of the new one, so deliveries of the old store are never
-answered.
+Before the first request, after every reconnect and whenever the durable is missing, the durable is
+created or updated, and the stream's creation time is read. If the stream was recreated, deliveries
+of the old stream are never answered: the answer would acknowledge another message of the new one.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from noetl_contract.streams import DurableSpec
 
 from noetl_bus import wire
 from noetl_bus.broker import Bus, Subscription
-from noetl_bus.consumers.dead_letters import bury
+from noetl_bus.consumers.dead_letters import move_to_dead_letters
 from noetl_bus.consumers.delivery import Delivery
 from noetl_bus.errors import BusClosed, TopologyRefused
 from noetl_bus.inbox import Incoming
@@ -36,11 +36,12 @@ from noetl_bus.topology import ensure_durable
 _log = get_logger()
 _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 1.0
-# How long a pull that gathers asks for all there is; what comes later wakes it.
+# Expiry of the request for all messages after a batch of a pull that gathers.
 _GATHER_SECONDS = 0.02
-# Two heartbeats and some jitter: less would take a busy broker for a lost request.
+# Two heartbeats and some jitter; with less, a busy broker would look like a lost request.
 _SILENCE_SECONDS = 2.5
-# A cluster without a leader doesn't answer; asking often resumes soon after the election.
+# A cluster without a leader doesn't answer; with a short timeout, the pull resumes soon after the
+# election.
 _VERIFY_SECONDS = 1.5
 _MOST_BYTES = 32 << 20
 _PROGRESS = b"+WPI"
@@ -51,11 +52,14 @@ _DRAIN_SECONDS = 2.0
 
 
 class StandingPull:
-    """Deliveries of one durable, in a queue of bounded length.
+    """Deliveries of one durable, in a bounded queue.
 
-    ``window`` bounds credit, queue and whatever ``in_use`` counts, together. ``gathers`` is for
-    takers that rest between batches: see above. While ``is_wanted`` says no, nothing more is
-    requested; what was requested before may still come.
+    Args:
+        window: bound of credit, queued deliveries and ``in_use`` together.
+        in_use: returns the number of deliveries in progress, by default the unanswered ones.
+        gathers: for consumers that pause between batches; see the docstring of the module.
+        is_wanted: while this returns False, no message is requested; messages that were requested
+            before may still arrive.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class StandingPull:
         self._window = window
         self._in_use = in_use or self._unanswered
         self._gathers = gathers
-        self._has_taken = False
+        self._has_received = False
         self._is_wanted = is_wanted
         self._queue: deque[Delivery] = deque()
         self._held: set[Delivery] = set()
@@ -83,7 +87,7 @@ class StandingPull:
         self._losses = 0
         self._stopped = False
         self._late: list[tuple[str, str, bytes]] = []
-        self._heard = monotonic()
+        self._received_at = monotonic()
         self._request = 0
         self._arrived = asyncio.Event()
         self._poke = asyncio.Event()
@@ -94,36 +98,36 @@ class StandingPull:
         labels = (spec.stream, spec.name)
         names = ("stream", "consumer")
         self._received = metrics.counter(
-            "noetl_bus_delivered_total", "Messages delivered to us.", names
+            "noetl_bus_delivered_total", "Messages delivered to this process.", names
         ).labels(*labels)
         self._repaired = metrics.counter(
-            "noetl_bus_pull_repairs_total", "Pulls asked for again after trouble.", names
+            "noetl_bus_pull_repairs_total", "Pulls that were restarted after an error.", names
         ).labels(*labels)
 
     # -- for the loops -------------------------------------------------------------------
 
-    async def take(self, most: int) -> list[Delivery]:
-        """Return the messages that have arrived, at most ``most``; wait for the first one.
+    async def receive(self, most: int) -> list[Delivery]:
+        """Return the received messages, at most ``most``; if there is none, wait for the first.
 
         Raises:
-            TopologyRefused: the durable can't be made.
-            BusClosed: the connection is gone for good.
+            TopologyRefused: the durable can't be created.
+            BusClosed: the connection is closed for good.
         """
         queue = self._queue
-        if self._gathers and self._has_taken:
+        if self._gathers and self._has_received:
             self._gather()
         while not queue:
             self._check()
             self._arrived.clear()
             self.top_up()
             await self._arrived.wait()
-        self._has_taken = True
+        self._has_received = True
         if not self._gathers:
             self.top_up()
         if len(queue) <= most:
-            taken = list(queue)
+            received = list(queue)
             queue.clear()
-            return taken
+            return received
         return [queue.popleft() for _ in range(most)]
 
     def top_up(self) -> None:
@@ -132,28 +136,29 @@ class StandingPull:
             return
         free = self._window - self._credit - self._in_use()
         if self._gathers:
-            # Only for a taker that waits: what comes before it does is left at the broker.
+            # One message is requested once the consumer waits; until then, messages stay at the
+            # broker.
             if free > 0 and self._credit == 0 and not self._arrived.is_set():
                 self._pull(1)
         elif free > 0 and (self._credit == 0 or free >= self._window // 4):
             self._pull(free)
 
     def _gather(self) -> None:
-        """Request the messages that came since the last batch, with a short expiry."""
-        self._has_taken = False
+        """Request the messages that arrived since the last batch, with a short expiry."""
+        self._has_received = False
         free = self._window - self._credit - self._in_use()
         if self._verified and not self._stopped and self._is_wanted() and free > 0:
             self._pull(free, seconds=_GATHER_SECONDS, heartbeats=False)
 
     @property
     def queued(self) -> int:
-        """Number of messages that have arrived and were not taken."""
+        """Number of received messages in the queue."""
         return len(self._queue)
 
     # -- answers -------------------------------------------------------------------------
 
     def answer(self, delivery: Delivery, word: bytes, *, final: bool) -> None:
-        """Send an acknowledgement word, or keep it until the connection is known to be good."""
+        """Send an answer, or keep it until the durable and its stream are verified."""
         if final:
             self._held.discard(delivery)
         if self._verified:
@@ -162,15 +167,15 @@ class StandingPull:
         elif final:
             self._late.append((delivery.store, delivery.reply, word))
 
-    async def bury(self, delivery: Delivery, reason: str) -> bool:
-        """Copy a delivery to the dead letters; return whether that worked."""
-        return await bury(self.bus, self.spec, delivery, reason)
+    async def move_to_dead_letters(self, delivery: Delivery, reason: str) -> bool:
+        """Copy a delivery to the dead-letter stream; return whether the copy is stored."""
+        return await move_to_dead_letters(self.bus, self.spec, delivery, reason)
 
     # -- life ----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._stops = [self.bus.on_disconnect(self._lost), self.bus.on_reconnect(self._back)]
-        self._subscription = await self.bus.subscribe_raw(f"{self._prefix}*", self._take)
+        self._subscription = await self.bus.subscribe_raw(f"{self._prefix}*", self._on_message)
         self._tending = asyncio.create_task(self._tend(), name=f"{self.spec.name}: pull")
         return self
 
@@ -183,7 +188,7 @@ class StandingPull:
         await asyncio.shield(self._end())
 
     async def stop(self) -> None:
-        """Take no more messages: those that came and were not taken are returned to the broker."""
+        """Receive no more messages, and return queued messages to the broker."""
         self._stopped = True
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
@@ -206,14 +211,14 @@ class StandingPull:
 
     # -- the broker's side ---------------------------------------------------------------
 
-    def _take(self, message: Msg) -> None:
-        """Take a message or a status; called from the read loop."""
-        self._heard = monotonic()
+    def _on_message(self, message: Msg) -> None:
+        """Queue a message or handle a status; called from the read loop."""
+        self._received_at = monotonic()
         if message.subject.startswith(self._prefix):
-            self._take_status(message)
+            self._on_status(message)
             return
         if self._credit > 0:
-            # A request from before a repair may still be served: more than was asked for.
+            # Credit may be 0, because a request from before a repair may still be served.
             self._credit -= 1
         delivery = Delivery(
             self,
@@ -226,14 +231,14 @@ class StandingPull:
         if not self._arrived.is_set():
             self._arrived.set()
 
-    def _take_status(self, message: Msg) -> None:
+    def _on_status(self, message: Msg) -> None:
         headers = message.headers or {}
         status = headers.get("Status", "")
         if status == "100" or int(message.subject[len(self._prefix) :]) < self._request:
             # A heartbeat, or the end of a request from before the last repair.
             return
         if status == "503":
-            self._repair("nobody serves the durable")
+            self._repair("no server has the durable")
         elif status in _ENDED:
             left = int(headers.get("Nats-Pending-Messages", "0") or 0)
             self._credit = max(0, self._credit - left)
@@ -275,7 +280,7 @@ class StandingPull:
     # -- the loop beside the loops -------------------------------------------------------
 
     async def _tend(self) -> None:
-        """Keep durable, pull and held deliveries alive until cancelled."""
+        """Keep the durable, the pull and unanswered deliveries alive until cancelled."""
         third = self.spec.ack_wait.total_seconds() / 3
         rest = min(_HEARTBEAT_SECONDS, third / 2)
         try:
@@ -284,7 +289,7 @@ class StandingPull:
                 if not self._verified:
                     await self._verify()
                     self.top_up()
-                elif self._credit > 0 and monotonic() - self._heard > _SILENCE_SECONDS:
+                elif self._credit > 0 and monotonic() - self._received_at > _SILENCE_SECONDS:
                     self._repair("no heartbeat")
                     continue
                 self._keep_alive(third)
@@ -294,11 +299,11 @@ class StandingPull:
                 except TimeoutError:
                     continue
         finally:
-            # Wakes `take`, which then raises.
+            # `receive` wakes up and raises.
             self._arrived.set()
 
     async def _verify(self) -> None:
-        """Create the durable, read the stream's creation time, and send the waiting answers."""
+        """Create the durable, read the stream's creation time, and send the kept answers."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             await self.bus.wait_connected()
@@ -321,14 +326,14 @@ class StandingPull:
         self._store = store
         self._request += 1
         self._verified = True
-        self._heard = monotonic()
+        self._received_at = monotonic()
         late, self._late = self._late, []
         for of_store, reply, word in late:
             if of_store == store:
                 wire.write_nowait(self.bus.nc, _answer_command(reply, word))
 
     def _keep_alive(self, third: float) -> None:
-        """Report deliveries that are held for long to the broker as still in progress."""
+        """Report deliveries to the broker as in progress before their time is over."""
         now = monotonic()
         for delivery in self._held:
             if now - delivery.touched >= third:
@@ -339,10 +344,10 @@ class StandingPull:
         return len(self._held)
 
     def _check(self) -> None:
-        """Raise the failure of the tending loop, if it has ended.
+        """Raise the error of the background loop, if the loop has ended.
 
         Raises:
-            TopologyRefused: it ended without one, which it never should.
+            TopologyRefused: the loop has ended without an error, which is a bug.
         """
         task = self._tending
         if task is None or not task.done():

@@ -1,1 +1,0 @@
-"""Libraries of steps: resolved when a playbook is registered, read by workers."""
