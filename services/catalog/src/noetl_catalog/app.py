@@ -27,10 +27,9 @@ from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.entries.suites import SuiteHandlers, SuiteStore
-from noetl_catalog.libraries.resolver import Resolver
+from noetl_catalog.libraries import Resolver
 from noetl_catalog.plugins import PluginHandlers
-from noetl_catalog.runtimes.handlers import MachineHandlers, RuntimeHandlers
-from noetl_catalog.runtimes.heartbeats import Heartbeats
+from noetl_catalog.runtimes.handlers import Heartbeats, MachineHandlers, RuntimeHandlers
 from noetl_catalog.runtimes.pauses import PauseHandlers, PauseStore
 from noetl_catalog.runtimes.store import RuntimeStore
 from noetl_catalog.schedules.parts import Schedules, make_schedules

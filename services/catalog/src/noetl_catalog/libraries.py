@@ -1,26 +1,26 @@
-"""Resolve the library requirements of steps to locks, with uv in child processes."""
+"""Resolution of the library requirements of steps to locks, with uv in child processes."""
 
 import asyncio
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, Literal
 
-from noetl_common.libraries import Uv, UvFailed, UvLimits
+from noetl_common.libraries import LibrarySettings, Uv, UvFailed, UvLimits
 from noetl_common.logging import get_logger
+from noetl_common.metrics import counter, histogram
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.libraries.python import allows
 from noetl_contract.libraries.requirements import Requirements, package_of
 from noetl_contract.rpc import Refusal
 from noetl_engine.playbook.libraries import StepLibraries
-
-from noetl_catalog.libraries import metrics
-from noetl_catalog.libraries.settings import ResolveSettings
+from pydantic import Field
 
 _PINNED: Final = re.compile(r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)==")
 _COMMAND: Final = (
@@ -29,16 +29,60 @@ _COMMAND: Final = (
 )  # fmt: skip
 
 _log = get_logger()
+_RESOLVED = counter(
+    "noetl_catalog_libraries_resolved_total",
+    "Resolved lists of libraries, by outcome.",
+    ("outcome",),
+    zeros=("resolved", "refused", "unreachable"),
+)
+_RESOLVE_SECONDS = histogram(
+    "noetl_catalog_libraries_resolve_seconds",
+    "Time to resolve one list of libraries, including the wait for a slot.",
+)
+
+
+class ResolveSettings(LibrarySettings):
+    """Limits of the registration of playbooks whose steps need libraries."""
+
+    libraries: bool = True
+    """Accept playbooks whose steps require libraries."""
+    libraries_allowed: str = ""
+    """Names of the packages that a lock may contain, including dependencies, separated by commas;
+    empty for all."""
+    libraries_unresolved: Literal["refuse", "keep"] = "refuse"
+    """Handling of a playbook while the package index is not reachable: `refuse` it, or `keep` it,
+    which registers it with the reason and makes its steps fail."""
+    libraries_python: str = Field(
+        default=f"{sys.version_info.major}.{sys.version_info.minor}", pattern=r"^3\.[0-9]{1,2}$"
+    )
+    """Python version of the workers, for which libraries are resolved."""
+    libraries_resolve_seconds: float = Field(default=8.0, gt=0)
+    """Timeout for all libraries of one registration; it should be shorter than
+    `NOETL_REQUEST_PATIENCE_SECONDS` of the gateway."""
+    libraries_resolve_at_once: int = Field(default=2, ge=1)
+    """Maximum number of concurrent processes of uv; further registrations wait."""
+    libraries_lock_max_bytes: int = Field(default=256 << 10, gt=0)
+    """Maximum size of the lock of one step."""
+    libraries_sets_max: int = Field(default=20, gt=0)
+    """Maximum number of different lists of libraries in one playbook."""
+
+    def allowed_packages(self) -> frozenset[str]:
+        """Return the names of the packages that a lock may contain; an empty set allows all."""
+        names = self.libraries_allowed.split(",")
+        return frozenset(package_of(name.strip()) for name in names if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Library locks of one document's steps."""
+    """The locks of a document's steps.
+
+    Attributes:
+        locks: locks by the digest of their requirements.
+        problems: requirements that could not be resolved, although the document is registered.
+    """
 
     locks: Mapping[str, LibraryLock] = field(default_factory=dict)
-    """By digest of the requirements."""
     problems: tuple[str, ...] = ()
-    """Requirements that could not be resolved; the document is registered nevertheless."""
 
 
 NO_LIBRARIES: Final = Resolved()
@@ -55,7 +99,7 @@ class _Deadline:
 
 
 class Resolver:
-    """Resolves lists of requirements; few runs of uv at a time, all with a timeout."""
+    """Resolves lists of requirements, with a bound of concurrent processes and a timeout."""
 
     def __init__(self, settings: ResolveSettings) -> None:
         self._settings = settings
@@ -64,7 +108,7 @@ class Resolver:
         self._slots = asyncio.Semaphore(settings.libraries_resolve_at_once)
 
     async def resolve(self, steps: Sequence[StepLibraries]) -> Resolved | Refusal:
-        """Return the locks of a document's steps, or why the document is refused."""
+        """Return the locks of a document's steps, or a refusal of the document."""
         wanted: dict[str, tuple[StepLibraries, Requirements]] = {}
         for step in steps:
             if step.problem is not None:
@@ -106,8 +150,8 @@ class Resolver:
                 locks[digest] = LibraryLock(reason=text)
                 problems.append(text)
             finally:
-                metrics.RESOLVED.labels(outcome).inc()
-                metrics.RESOLVE_SECONDS.observe(perf_counter() - started)
+                _RESOLVED.labels(outcome).inc()
+                _RESOLVE_SECONDS.observe(perf_counter() - started)
         return Resolved(locks, tuple(problems))
 
     async def _lock_of(self, requirements: Requirements, deadline: _Deadline) -> LibraryLock:
@@ -148,13 +192,13 @@ class Resolver:
                 limits=UvLimits(deadline.left(), self._settings.libraries_lock_max_bytes),
             )
         finally:
-            # Its cache may be large where it was killed.
+            # A killed process may have left a large cache.
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         return printed.decode()
 
 
 def _project(requirements: Requirements) -> str:
-    """Return a pyproject.toml with the requirements, quoted as JSON, which TOML reads the same."""
+    """Return a pyproject.toml with the requirements; a list of strings is the same as in JSON."""
     lines = ["[project]", 'name = "step"', 'version = "0"']
     lines.append(f"dependencies = {json.dumps(list(requirements.packages))}")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Plug-ins: which versions an execution keeps, and their modules."""
+"""Operations on plug-ins: the versions that an execution pins, and their modules."""
 
 from collections import OrderedDict
 
@@ -31,20 +31,20 @@ class PluginHandlers(Handlers):
 
     @answers(PLUGIN_PINS)
     async def on_pins(self, request: PluginNames) -> PluginPins:
-        """Return the current versions of plug-ins; names outside of the namespace are left out."""
-        asked: dict[str, PluginReference] = {}
+        """Return the current versions of plug-ins, except names outside of the namespace."""
+        requested: dict[str, PluginReference] = {}
         for name in request.names:
             try:
                 reference = read_reference(name)
             except BadName:
                 continue
             if is_below(reference.path, request.namespace or ""):
-                asked[name] = reference
-        return PluginPins(pins=await self._store.find_plugins(asked) if asked else {})
+                requested[name] = reference
+        return PluginPins(pins=await self._store.find_plugins(requested) if requested else {})
 
     @answers(PLUGIN)
     async def on_plugin(self, request: PluginRequest) -> Encoded[PluginBody] | Refusal:
-        """Return a plug-in with its module, to callers that send its digest."""
+        """Return a plug-in with its module; the caller has to know the digest of the module."""
         key = request.catalog_id, request.digest
         kept = self._bodies.get(key)
         if kept is not None:
@@ -70,7 +70,7 @@ class PluginHandlers(Handlers):
 
 
 def _read(content: str, *, most: int) -> PluginBody | None:
-    """Return the plug-in of a registered document; None when this release can't read it."""
+    """Return the plug-in of a registered document, or None if this release can't decode it."""
     try:
         tree = to_json(compose(content))
         return read_plugin(tree, most=most) if isinstance(tree, dict) else None

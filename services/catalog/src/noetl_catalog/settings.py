@@ -5,9 +5,9 @@ from noetl_pg.settings import ClusterDatabaseSettings
 from noetl_service.settings import ServiceSettings
 from pydantic import Field
 
-from noetl_catalog.access.settings import AccessSettings
+from noetl_catalog.access.keys import AccessSettings
 from noetl_catalog.entries.settings import EntrySettings
-from noetl_catalog.libraries.settings import ResolveSettings
+from noetl_catalog.libraries import ResolveSettings
 from noetl_catalog.runtimes.settings import RuntimeSettings
 from noetl_catalog.schedules.settings import ScheduleSettings
 from noetl_catalog.secrets.settings import SecretSettings
@@ -24,16 +24,16 @@ class Settings(
     ResolveSettings,
     ServiceSettings,
 ):
-    """Everything the catalog service reads from its environment."""
+    """Settings of the catalog service."""
 
     @property
     def needs_login(self) -> bool:
-        """Whether callers must authenticate; `auto` decides by the address of the own port.
+        """Whether callers have to authenticate; `auto` depends on the address of this port.
 
-        This port is bound like the edge's: in containers to all addresses, else to loopback.
+        The port is bound like the gateway's: in containers to all addresses, otherwise to loopback.
         """
         is_local = self.http_host in {"localhost", "127.0.0.1", "::1"}
         return self.auth == "on" or (self.auth == "auto" and not is_local)
 
     rpc_concurrency: int = Field(default=64, gt=0)
-    """Requests worked on at once."""
+    """Maximum number of requests in progress."""

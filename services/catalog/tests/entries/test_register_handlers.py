@@ -7,8 +7,7 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
-from noetl_catalog.libraries.resolver import Resolver
-from noetl_catalog.libraries.settings import ResolveSettings
+from noetl_catalog.libraries import Resolver, ResolveSettings
 from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError
 from noetl_common.ids import SnowflakeIds

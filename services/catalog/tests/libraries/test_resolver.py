@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noetl_catalog.libraries.resolver import Resolved, Resolver
-from noetl_catalog.libraries.settings import ResolveSettings
+from noetl_catalog.libraries import Resolved, Resolver, ResolveSettings
 from noetl_contract.rpc import Refusal
 from noetl_engine.playbook.libraries import libraries_of
 from noetl_engine.playbook.yaml import compose

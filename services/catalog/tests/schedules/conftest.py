@@ -10,8 +10,7 @@ from noetl_bus.rpc import RpcClient
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
-from noetl_catalog.libraries.resolver import Resolver
-from noetl_catalog.libraries.settings import ResolveSettings
+from noetl_catalog.libraries import Resolver, ResolveSettings
 from noetl_catalog.schedules import starts
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.schedules.rows import ScheduleRow

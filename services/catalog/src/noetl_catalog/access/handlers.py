@@ -1,6 +1,6 @@
-"""Keys, grants and the access audit, one function per operation."""
+"""Operations on keys, grants and the access audit, and the times of last use of keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hmac import compare_digest
 
@@ -16,6 +16,7 @@ from noetl_contract.access.grants import (
     GrantListRequest,
     GrantName,
     GrantPut,
+    GrantWish,
 )
 from noetl_contract.access.keys import (
     GrantsRequest,
@@ -25,11 +26,12 @@ from noetl_contract.access.keys import (
     KeyListRequest,
     KeyName,
     KeyRevoked,
+    KeyWish,
     Resolved,
     TokenRequest,
 )
-from noetl_contract.access.principal import OnBehalf, Principal
-from noetl_contract.access.rights import Right
+from noetl_contract.access.principal import EVERYWHERE, OnBehalf, Principal, is_below
+from noetl_contract.access.rights import ROLE_RIGHTS, Right, Role
 from noetl_contract.hints import AccessHint
 from noetl_contract.http.scalars import parse_i64
 from noetl_contract.rpc import Refusal
@@ -45,19 +47,45 @@ from noetl_contract.rpc.catalog import (
     AUTH_RESOLVE,
 )
 from noetl_contract.subjects import ACCESS_HINT
+from noetl_service.service import every
 
-from noetl_catalog.access.keys import new_key, read_key
-from noetl_catalog.access.scope import beyond
-from noetl_catalog.access.settings import AccessSettings
+from noetl_catalog.access.keys import AccessSettings, new_key, read_key
 from noetl_catalog.access.store import AccessStore
-from noetl_catalog.access.usage import KeyUses
 
+_MOST_USED_KEYS = 100_000
 _RESOLVED = metrics.counter(
     "noetl_access_keys_resolved_total",
-    "API keys looked up",
+    "API keys that were looked up, by outcome",
     ["outcome"],
     zeros=("known", "unknown", "revoked", "expired"),
 )
+
+
+class KeyUses:
+    """Times at which keys were last used, written in batches; a crash loses the last batch."""
+
+    def __init__(self, store: AccessStore) -> None:
+        self._store = store
+        self._used: dict[str, datetime] = {}
+
+    def record(self, key_id: str) -> None:
+        """Record that a key is used now."""
+        if key_id in self._used or len(self._used) < _MOST_USED_KEYS:
+            self._used[key_id] = datetime.now(UTC)
+
+    async def write(self) -> None:
+        """Write the recorded times; after a failure, the next call writes them."""
+        used = dict(self._used)
+        if not used:
+            return
+        await self._store.touch_keys(used)
+        for key_id, at in used.items():
+            if self._used.get(key_id) == at:
+                del self._used[key_id]
+
+    async def run(self, seconds: float, *, beat: Callable[[], None] = lambda: None) -> None:
+        """Write the recorded times every interval until cancelled."""
+        await every(seconds, self.write, warning="key_uses_not_written", beat=beat)
 
 
 class AccessHandlers(Handlers):
@@ -82,14 +110,14 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_RESOLVE)
     async def on_resolve(self, request: TokenRequest) -> Resolved:
-        """Return the principal of a key; a wrong secret is answered like an unknown id."""
+        """Return the principal of a key; the answer to a wrong secret is that to an unknown id."""
         resolved = await self._resolved(request.token)
         _RESOLVED.labels(resolved.reason or "known").inc()
         return resolved
 
     @answers(AUTH_GRANTS)
     async def on_grants(self, request: GrantsRequest) -> Resolved:
-        """Return the principal with the rights of the matching grants of the lowest rank."""
+        """Return the principal with the rights of the matching grants that have the lowest rank."""
         found = await self._store.find_grants(request)
         if not found:
             return Resolved(reason="unknown")
@@ -121,7 +149,7 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_KEY_REVOKE)
     async def on_revoke(self, request: KeyName) -> KeyRevoked | Refusal:
-        """Revoke a key; all edges forget it at once."""
+        """Revoke a key; all gateways drop the key from their caches immediately."""
         revoked_at = await self._store.revoke_key(
             request.key_id,
             record=self._record(request, "auth.key_revoke", f"key:{request.key_id}"),
@@ -133,7 +161,7 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_GRANT_PUT)
     async def on_grant_put(self, request: GrantPut) -> GrantBody | Refusal:
-        """Store a grant, with no rights beyond those of its creator; edges drop cached callers."""
+        """Store a grant, with no rights beyond its creator's; gateways drop cached callers."""
         if (problem := beyond(request.principal, request)) is not None:
             return Refusal(403, problem)
         if ":" not in request.claim:
@@ -156,7 +184,7 @@ class AccessHandlers(Handlers):
 
     @answers(AUTH_GRANT_DELETE)
     async def on_grant_delete(self, request: GrantName) -> GrantDeleted | Refusal:
-        """Delete a grant; all edges drop the callers that they have cached."""
+        """Delete a grant; all gateways drop cached callers."""
         grant_id = parse_i64(request.grant_id)
         record = self._record(request, "auth.grant_delete", f"grant:{request.grant_id}")
         if grant_id is None or not await self._store.delete_grant(grant_id, record=record):
@@ -179,7 +207,7 @@ class AccessHandlers(Handlers):
             return Resolved(reason="revoked", key_id=body.key_id)
         if stored.is_expired:
             return Resolved(reason="expired", key_id=body.key_id)
-        self._uses.note(body.key_id)
+        self._uses.record(body.key_id)
         principal = Principal(
             name=body.name,
             kind="key",
@@ -192,16 +220,16 @@ class AccessHandlers(Handlers):
         return Resolved(principal=principal, key_id=body.key_id)
 
     async def _notify(self, revoked: list[str]) -> None:
-        """Notify the edges; if the hint is lost, their caches expire on their own."""
+        """Notify the gateways; if the notification is lost, their caches still expire."""
         await self._bus.send(ACCESS_HINT, AccessHint(revoked=revoked).to_json())
 
     def _record(self, request: OnBehalf, operation: str, about: str) -> AccessRecord:
-        asking = request.principal
+        caller = request.principal
         return AccessRecord(
             record_id=f"catalog-{self._ids.next()}",
             occurred_at=datetime.now(UTC),
-            principal=asking.name if asking else "",
-            kind=asking.kind if asking else "nobody",
+            principal=caller.name if caller else "",
+            kind=caller.kind if caller else "nobody",
             right=Right.KEYS_MANAGE,
             method="RPC",
             route=operation,
@@ -211,9 +239,10 @@ class AccessHandlers(Handlers):
 
 
 def _granted(proven: GrantsRequest, found: Sequence[GrantBody]) -> Principal:
-    """Merge the grants of the lowest rank that have the first one's namespaces and pools.
+    """Merge the grants of the lowest rank that have the same namespaces and pools as the first.
 
-    Otherwise an author of one namespace who may look at another would be an author of both.
+    Merging grants of different namespaces would give an author of one namespace, who may only read
+    another, the rights of an author in both.
     """
     first = found[0]
     reach = (first.rank, set(first.namespaces), set(first.pools))
@@ -230,3 +259,30 @@ def _granted(proven: GrantsRequest, found: Sequence[GrantBody]) -> Principal:
 
 def _name(request: OnBehalf) -> str | None:
     return request.principal.name if request.principal else None
+
+
+def beyond(giver: Principal | None, given: KeyWish | GrantWish) -> str | None:
+    """Return an error that names a right, namespace or pool that the granting caller lacks.
+
+    Return None if the caller may grant all of them. The system itself (no caller) and admins may
+    grant everything, even `secrets.read`, which no role includes.
+    """
+    if giver is None or Role.ADMIN in giver.roles:
+        return None
+    wanted = frozenset(given.grants).union(*(ROLE_RIGHTS[role] for role in given.roles))
+    missing = sorted(wanted - giver.rights())
+    if missing:
+        return f"{giver.name} can't give the right {missing[0]}, which it hasn't got"
+    for namespace in given.namespaces:
+        if not _is_inside(namespace, giver):
+            return f"{giver.name} can't give the namespace '{namespace}', which it doesn't reach"
+    for pool in given.pools:
+        if (pool != "*" and not giver.may_run_on(pool)) or (pool == "*" and "*" not in giver.pools):
+            return f"{giver.name} can't give the pool '{pool}', which it hasn't got"
+    return None
+
+
+def _is_inside(namespace: str, giver: Principal) -> bool:
+    if giver.is_whole:
+        return True
+    return namespace != EVERYWHERE and any(is_below(namespace, own) for own in giver.namespaces)

@@ -15,7 +15,7 @@ SELECT
 FROM noetl.access_grant;
 
 -- name: insert_key
--- $1 id, $2 SHA-256, $3 name, $4 roles, $5 rights, $6 namespaces, $7 pools, $8 by whom, $9 end
+-- $1 id, $2 SHA-256, $3 name, $4 roles, $5 rights, $6 namespaces, $7 pools, $8 creator, $9 expiry
 INSERT INTO noetl.api_key (
     key_id, sha256, name, roles, grants, namespaces, pools, created_by, expires_at
 )
@@ -23,8 +23,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 RETURNING {key_columns};
 
 -- name: ensure_key
--- A key of the settings; only another secret makes it valid again. $1 id, $2 SHA-256, $3 name,
--- $4 roles
+-- Stores a key of the settings. A revoked key becomes valid again only with another secret.
+-- $1 id, $2 SHA-256, $3 name, $4 roles
 INSERT INTO noetl.api_key AS k (key_id, sha256, name, roles, namespaces, pools)
 VALUES ($1, $2, $3, $4, ARRAY[''], ARRAY['*'])
 ON CONFLICT (key_id) DO UPDATE
@@ -45,7 +45,7 @@ FROM noetl.api_key
 WHERE key_id = $1;
 
 -- name: list_keys
--- $1 whether revoked ones too, $2 limit
+-- $1 whether to include revoked keys, $2 limit
 SELECT {key_columns}
 FROM noetl.api_key
 WHERE $1::BOOLEAN OR revoked_at IS NULL
@@ -53,14 +53,14 @@ ORDER BY created_at DESC, key_id DESC
 LIMIT $2;
 
 -- name: revoke_key
--- The first time stays. $1 id
+-- A repeated revocation keeps the time of the first. $1 id
 UPDATE noetl.api_key
 SET revoked_at = coalesce(revoked_at, now())
 WHERE key_id = $1
 RETURNING revoked_at;
 
 -- name: touch_keys
--- $1 ids, $2 moments
+-- $1 ids, $2 times
 UPDATE noetl.api_key AS k
 SET last_used_at = greatest(k.last_used_at, used.at)
 FROM unnest($1::TEXT[], $2::TIMESTAMPTZ[]) AS used (key_id, at)
@@ -77,7 +77,7 @@ ORDER BY rank, grant_id;
 
 -- name: put_grant
 -- $1 id, $2 kind, $3 issuer, $4 claim, $5 rank, $6 roles, $7 rights, $8 namespaces, $9 pools,
--- $10 by whom
+-- $10 creator
 INSERT INTO noetl.access_grant (
     grant_id, kind, issuer, claim, rank, roles, grants, namespaces, pools, created_by
 )
@@ -106,7 +106,7 @@ WHERE grant_id = $1
 RETURNING grant_id;
 
 -- name: insert_records
--- $1 ids, $2 moments, $3 principals, $4 kinds, $5 addresses, $6 rights, $7 methods, $8 routes,
+-- $1 ids, $2 times, $3 principals, $4 kinds, $5 addresses, $6 rights, $7 methods, $8 routes,
 -- $9 objects, $10 outcomes, $11 request ids, $12 numbers of requests
 INSERT INTO noetl.access_audit (
     record_id, occurred_at, principal, kind, address, access_right, method, route, object, outcome,

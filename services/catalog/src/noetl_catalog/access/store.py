@@ -40,12 +40,12 @@ class StoredKey:
 
 
 class AccessStore(Store):
-    """One method per statement or transaction."""
+    """Statements and transactions on keys, grants and audit records, one method each."""
 
     async def insert_key(
         self, key: ApiKey, new: KeyCreate, *, created_by: str | None, record: AccessRecord
     ) -> KeyBody:
-        """Store a new key, with its audit record in the same transaction."""
+        """Store a new key and its audit record in one transaction."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "insert_key",
@@ -63,11 +63,11 @@ class AccessStore(Store):
         return _key(row)
 
     async def ensure_key(self, key: ApiKey, role: Role) -> None:
-        """Store a key that settings name; with the same secret the stored one stays as it is."""
+        """Store a key of the settings; a stored key with the same secret is not changed."""
         await self._db.execute("ensure_key", key.key_id, key.sha256, f"{role} (settings)", [role])
 
     async def find_key(self, key_id: str) -> StoredKey | None:
-        """Return a key, also an expired or revoked one."""
+        """Return a key, even an expired or revoked one."""
         row = await self._db.fetchrow("find_key", key_id)
         return StoredKey(_key(row), row["sha256"], row["is_expired"]) if row else None
 
@@ -77,7 +77,7 @@ class AccessStore(Store):
         return [_key(row) for row in rows]
 
     async def revoke_key(self, key_id: str, *, record: AccessRecord) -> datetime | None:
-        """Revoke a key and return when that was first done; None when there is none."""
+        """Revoke a key; return the time of its first revocation, or None for an unknown key."""
         async with self._db.transaction() as session:
             revoked_at: datetime | None = await session.fetchval("revoke_key", key_id)
             if revoked_at is not None:
@@ -85,7 +85,7 @@ class AccessStore(Store):
         return revoked_at
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
-        """Write when keys were last used."""
+        """Write the times at which keys were last used."""
         await self._db.execute("touch_keys", list(used), list(used.values()))
 
     async def find_grants(self, proven: GrantsRequest) -> list[GrantBody]:
@@ -97,7 +97,7 @@ class AccessStore(Store):
     async def put_grant(
         self, grant_id: int, new: GrantPut, *, created_by: str | None, record: AccessRecord
     ) -> GrantBody:
-        """Store a grant, replacing the grant for the same claim."""
+        """Store a grant, or replace the grant for the same claim."""
         async with self._db.transaction() as session:
             row = await session.fetchone(
                 "put_grant",
@@ -120,7 +120,7 @@ class AccessStore(Store):
         return [_grant(row) for row in await self._db.fetch("list_grants", limit)]
 
     async def delete_grant(self, grant_id: int, *, record: AccessRecord) -> bool:
-        """Delete a grant; False when there is none."""
+        """Delete a grant; return False for an unknown grant."""
         async with self._db.transaction() as session:
             found = await session.fetchval("delete_grant", grant_id)
             if found is not None:
@@ -128,7 +128,7 @@ class AccessStore(Store):
         return found is not None
 
     async def insert_records(self, records: Sequence[AccessRecord]) -> None:
-        """Keep records; those that are there already stay as they are."""
+        """Store records, except those that are stored already."""
         if records:
             await self._db.execute("insert_records", *_columns(records))
 
@@ -150,12 +150,12 @@ class AccessStore(Store):
         ]
 
     async def delete_old_records(self, *, days: float, limit: int) -> None:
-        """Delete older records."""
+        """Delete records that are older than a number of days."""
         await self._db.execute("delete_old_records", timedelta(days=days), limit)
 
 
 def _statement_of(wanted: AccessAuditQuery) -> str:
-    """Return the name of the statement whose index leaves the fewest records."""
+    """Return the name of the statement with the most selective index."""
     if wanted.object:
         return "list_records_of_object"
     if wanted.principal_name is not None:
@@ -166,7 +166,7 @@ def _statement_of(wanted: AccessAuditQuery) -> str:
 
 
 def _columns(records: Iterable[AccessRecord]) -> list[list[Json]]:
-    """Return the values of records by column, NULs in texts replaced, which PostgreSQL refuses."""
+    """Return the values of records by column; NULs, which PostgreSQL rejects, are replaced."""
     kept = list(records)
     return [[_storable(getattr(record, name)) for record in kept] for name in _COLUMNS]
 
@@ -191,7 +191,7 @@ _WORDS = frozenset({"roles", "grants"})
 
 
 def _words(row: Row) -> dict[str, tuple[str, ...]]:
-    """Return the roles and rights that this release knows: a later one may have stored more."""
+    """Return the roles and rights that this release knows; a later release may have stored more."""
     return {
         "roles": tuple(Role(word) for word in row["roles"] if word in set(Role)),
         "grants": tuple(Right(word) for word in row["grants"] if word in set(Right)),

@@ -52,7 +52,7 @@ from noetl_catalog.entries.reach import (
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore, Newer
-from noetl_catalog.libraries.resolver import NO_LIBRARIES, Resolved, Resolver
+from noetl_catalog.libraries import NO_LIBRARIES, Resolved, Resolver
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]

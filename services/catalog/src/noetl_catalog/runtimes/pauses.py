@@ -1,4 +1,4 @@
-"""Pauses of paths and pools: rows, and a hint to the orchestrators when they change."""
+"""Pauses of paths and pools; orchestrators are notified of each change."""
 
 from noetl_bus.broker import Bus
 from noetl_bus.rpc import Handlers, answers
@@ -20,10 +20,10 @@ _MOST = 1000
 
 
 class PauseStore(Store):
-    """One method per statement."""
+    """Statements on pauses, one method each."""
 
     async def put(self, wanted: PausePut) -> Pause | None:
-        """Keep a pause; None when there are too many."""
+        """Store a pause; return None if there are too many."""
         who = wanted.principal
         actor = None if who is None else f"{who.kind}:{who.name}"
         row = await self._db.fetchrow(
@@ -32,7 +32,7 @@ class PauseStore(Store):
         return Pause(**row) if row else None
 
     async def lift(self, target: PauseTarget) -> bool:
-        """Delete a pause; False when there was none."""
+        """Delete a pause; return False if it doesn't exist."""
         return await self._db.fetchval("lift_pause", target.kind, target.name) is not None
 
     async def all(self) -> list[Pause]:
@@ -49,7 +49,7 @@ class PauseHandlers(Handlers):
 
     @answers(PAUSE_PUT)
     async def on_put(self, wanted: PausePut) -> Pause | Refusal:
-        """Pause a path or a pool; a repetition replaces the reason."""
+        """Pause a path or a pool; a repeated request replaces the reason."""
         named = wanted.model_copy(update={"name": _name(wanted)})
         pause = await self._store.put(named)
         if pause is None:
@@ -59,7 +59,7 @@ class PauseHandlers(Handlers):
 
     @answers(PAUSE_LIFT)
     async def on_lift(self, target: PauseTarget) -> PauseLifted:
-        """Take a pause back."""
+        """Lift a pause."""
         lifted = await self._store.lift(target.model_copy(update={"name": _name(target)}))
         if lifted:
             await self._notify()
@@ -67,7 +67,7 @@ class PauseHandlers(Handlers):
 
     @answers(PAUSE_LIST)
     async def on_list(self, _request: Nothing) -> PauseList:
-        """List the pauses."""
+        """List all pauses."""
         return PauseList(pauses=await self._store.all())
 
     async def _notify(self) -> None:
@@ -75,7 +75,7 @@ class PauseHandlers(Handlers):
 
 
 def _name(target: PauseTarget) -> str:
-    """Return the name as commands have it: a path without its last slash, a pool as its token."""
+    """Return the name in the form of commands: a path without slashes at its ends, or a pool."""
     if target.kind == "path":
         return target.name.strip("/") or target.name
     return pool_segment(execution_pool=target.name, playbook_path=None)

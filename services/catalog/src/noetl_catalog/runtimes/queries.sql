@@ -1,20 +1,21 @@
 -- Statements about runtimes and machine ids, on the cluster database.
 
 -- list: registered
--- The columns of a runtime that its readers see.
+-- The columns of a runtime in answers.
 SELECT
     runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, heartbeat,
     created_at, updated_at
 FROM noetl.runtime;
 
 -- name: register_runtime
--- Writes a registration whole. Another instance than the stored one is a new process, whose
--- beginning voids older claims; a registration that names none changes neither.
+-- Writes a registration. If the instance differs from the stored one, the runtime is a new process,
+-- and its start time voids older claims. A registration without an instance changes neither.
+-- While a runtime is alive, only the caller that registered it may register its name again; for
+-- other callers there is no row.
 -- $1 runtime id if new, $2 name, $3 kind, $4 uri, $5 status, $6 labels, $7 capabilities,
--- A living registration stays with the caller that made it: another one, or none, gets no row.
--- $8 capacity, $9 runtime, $10 instance or null, $11 whether it came over the edge,
--- $12 caller or null, $13 whether it may take the names of others, $14 silence after which a name
--- is free
+-- $8 capacity, $9 runtime, $10 instance or null;
+-- $11 whether it was sent to a gateway, $12 caller or null, $13 whether the caller may replace
+-- runtimes of others, $14 time without a heartbeat after which a name is free
 INSERT INTO noetl.runtime AS stored (
     runtime_id, name, kind, uri, status, labels, capabilities, capacity, runtime, instance,
     over_edge, registered_by
@@ -48,8 +49,8 @@ ON CONFLICT (kind, name) DO UPDATE
 RETURNING {registered};
 
 -- name: touch_runtimes
--- Heartbeats of many at once, locked in one order so that two batches cannot block each other.
--- A runtime that has left stays left. $1 kinds, $2 names, $3 whether they came over the edge
+-- Records many heartbeats. Rows are locked in one order, so that two batches can't deadlock.
+-- A deregistered runtime stays deregistered. $1 kinds, $2 names, $3 whether sent to a gateway
 WITH beats AS (
     SELECT kind, name, bool_or(over_edge) AS over_edge
     FROM unnest($1::TEXT[], $2::TEXT[], $3::BOOLEAN[]) AS beat (kind, name, over_edge)
@@ -77,8 +78,8 @@ SELECT kind, name, deregistered_at IS NULL AS is_alive
 FROM held;
 
 -- name: insert_heard_runtimes
--- Rows for heartbeats of runtimes whose row was lost.
--- $1 runtime ids, $2 kinds, $3 names, $4 whether they came over the edge
+-- Inserts rows for heartbeats of runtimes whose row was lost.
+-- $1 runtime ids, $2 kinds, $3 names, $4 whether sent to a gateway
 INSERT INTO noetl.runtime (runtime_id, kind, name, status, over_edge)
 SELECT runtime_id, kind, name, 'ready', over_edge
 FROM unnest($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::BOOLEAN[])
@@ -87,8 +88,8 @@ ORDER BY kind, name
 ON CONFLICT (kind, name) DO NOTHING;
 
 -- name: deregister_runtime
--- The row stays, so that leases see that the worker has left. A caller takes out only what it has
--- registered. $1 kind, $2 name, $3 caller or null, $4 whether it may take out those of others
+-- Keeps the row, so that leases end for a worker that has left. A caller may deregister only its
+-- own runtimes. $1 kind, $2 name, $3 caller or null, $4 whether it may deregister those of others
 UPDATE noetl.runtime
 SET deregistered_at = now(), left_at = now(), updated_at = now(), status = 'offline'
 WHERE kind = $1
@@ -116,9 +117,9 @@ ORDER BY kind, name
 LIMIT $4;
 
 -- name: list_liveness
--- Heartbeats of workers and edges, by which leases are judged, and pauses, as
--- 'pause path' and 'pause pool'; times are this database's. Without any there is one row with the
--- time only.
+-- Heartbeats of workers and gateways, on which leases depend, and pauses, as 'pause path' and
+-- 'pause pool'. Times are of this database. Without any of them there is one row with only the
+-- current time.
 WITH known AS (
     SELECT
         runtime.kind, runtime.name, runtime.heartbeat AS heartbeat_at, runtime.process_since,
@@ -138,7 +139,7 @@ FROM (SELECT now() AS now) AS clock
 LEFT JOIN known ON TRUE;
 
 -- name: put_pause
--- $1 kind, $2 name, $3 reason, $4 who, $5 most pauses
+-- $1 kind, $2 name, $3 reason, $4 caller, $5 maximum number of pauses
 INSERT INTO noetl.pause AS stored (kind, name, reason, actor)
 SELECT $1::TEXT, $2::TEXT, $3::TEXT, $4::TEXT
 WHERE (SELECT count(*) FROM noetl.pause) < $5::INTEGER
@@ -158,18 +159,18 @@ FROM noetl.pause
 ORDER BY kind, name;
 
 -- name: delete_silent_runtimes
--- $1 interval of silence
+-- $1 time without a heartbeat
 DELETE FROM noetl.runtime
 WHERE heartbeat < now() - $1::INTERVAL;
 
 -- name: lock_machines
--- Serialises leasing until the transaction ends.
+-- Serialises leases until the transaction ends.
 SELECT pg_advisory_xact_lock(hashtextextended('noetl.machine_lease', 0));
 
 -- name: lease_machine
--- The holder's own id again, else an unused id, else the id whose lease expired longest ago. Its
--- former holder minted until its lease ended at most, by a clock off by the allowance at most.
--- Id 0 is the default of generators outside, so it stays unused.
+-- Leases the id that the holder already has, or an unused id, or the id whose lease expired longest
+-- ago. The former holder of that id generated ids until the end of its lease at most, with a clock
+-- that differs by at most the allowance. Id 0 is the default of other generators and stays unused.
 -- $1 holder, $2 the holder's high water, $3 lease, $4 clock allowance
 WITH candidates AS (
     SELECT machine_id, 1 AS preference, lease_until
@@ -223,7 +224,7 @@ RETURNING
     (extract(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms;
 
 -- name: delete_silent_workers
--- Worker pools that were silent for longer. $1 minutes
+-- Deletes worker pools without a heartbeat. $1 minutes
 WITH removed AS (
     DELETE FROM noetl.runtime
     WHERE

@@ -5,17 +5,17 @@ from pydantic import Field
 
 
 class RuntimeSettings(SettingsPiece):
-    """Limits of lists, and timeouts of silent runtimes."""
+    """Limits of lists, retention of runtimes, and leases of machine ids."""
 
     runtime_list_limit: int = Field(default=10_000, gt=0)
-    """Runtimes in one answer of the pools list."""
+    """Maximum number of runtimes in one answer."""
     runtime_retention_seconds: float = Field(default=86_400.0, gt=0)
-    """A runtime silent for longer is deleted."""
+    """Time without a heartbeat after which a runtime is deleted."""
     runtime_takeover_seconds: float = Field(default=120.0, gt=0)
-    """Silence after which another caller may register a runtime's name."""
+    """Time without a heartbeat after which another caller may register the name of a runtime."""
     runtime_cleanup_interval_seconds: float = Field(default=600.0, gt=0)
-    """Interval of the search for silent runtimes."""
+    """Interval at which old runtimes are deleted."""
     machine_lease_seconds: float = Field(default=30.0, gt=0)
-    """How long a machine id is leased without renewal."""
+    """Time for which a machine id is leased without a renewal."""
     machine_clock_allowance_seconds: float = Field(default=5.0, ge=0)
-    """How far the clock of a holder may be off the database's."""
+    """Largest difference between the clock of a holder and the clock of the database."""

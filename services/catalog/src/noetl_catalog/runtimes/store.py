@@ -14,7 +14,7 @@ _PAUSE = "pause "
 
 
 class RuntimeStore(Store):
-    """One method per statement or transaction."""
+    """Statements and transactions on runtimes and machine ids, one method each."""
 
     async def register_runtime(
         self,
@@ -24,9 +24,9 @@ class RuntimeStore(Store):
         instance: str | None,
         silent_seconds: float,
     ) -> RuntimeEntry | None:
-        """Write a registration; another instance under the same name begins a new process.
+        """Store a registration; another instance of the same name counts as a new process.
 
-        None: the name is that of a living runtime which another caller has registered.
+        Return None if another caller has registered a runtime of this name that is still alive.
         """
         row = await self._db.fetchrow(
             "register_runtime",
@@ -47,7 +47,7 @@ class RuntimeStore(Store):
         return RuntimeEntry(**row) if row else None
 
     async def touch_runtimes(self, beats: Sequence[RuntimeBeat]) -> dict[tuple[str, str], bool]:
-        """Record heartbeats; return which runtimes have a row, by kind and name, and are alive."""
+        """Record heartbeats; return for each stored runtime (kind, name) whether it is alive."""
         rows = await self._db.fetch(
             "touch_runtimes",
             [beat.kind for beat in beats],
@@ -57,7 +57,7 @@ class RuntimeStore(Store):
         return {(row["kind"], row["name"]): row["is_alive"] for row in rows}
 
     async def insert_heard_runtimes(self, beats: Sequence[tuple[int, RuntimeBeat]]) -> None:
-        """Make rows for heartbeats without one, ``(runtime id, heartbeat)`` each."""
+        """Insert rows for heartbeats of unknown runtimes, each with a runtime id."""
         await self._db.execute(
             "insert_heard_runtimes",
             [runtime_id for runtime_id, _ in beats],
@@ -69,7 +69,10 @@ class RuntimeStore(Store):
     async def deregister_runtime(
         self, kind: str, *, name: str, principal: Principal | None
     ) -> bool:
-        """Mark a runtime as gone; False when it is gone, was never there or is another caller's."""
+        """Mark a runtime as deregistered.
+
+        Return False if the runtime is unknown or deregistered, or belongs to another caller.
+        """
         found = await self._db.fetchval("deregister_runtime", kind, name, *_caller(principal))
         return found is not None
 
@@ -80,12 +83,12 @@ class RuntimeStore(Store):
     async def list_runtimes(
         self, *, kind: str, status: str | None, name_part: str | None, limit: int
     ) -> list[RuntimeEntry]:
-        """Return runtimes that are not gone, by kind and name."""
+        """Return registered runtimes by kind and name."""
         rows = await self._db.fetch("list_runtimes", kind, status, name_part, limit)
         return [RuntimeEntry(**row) for row in rows]
 
     async def list_liveness(self) -> Liveness:
-        """Return the heartbeats of workers, and of edges that have not left, and the pauses."""
+        """Return the pauses, and the heartbeats of workers and of registered gateways."""
         rows = await self._db.fetch("list_liveness")
         return Liveness(
             now=rows[0]["now"],
@@ -105,13 +108,13 @@ class RuntimeStore(Store):
         )
 
     async def delete_silent_runtimes(self, *, silent_seconds: float) -> None:
-        """Delete runtimes that were silent for longer."""
+        """Delete runtimes without a heartbeat for some seconds."""
         await self._db.execute("delete_silent_runtimes", timedelta(seconds=silent_seconds))
 
     async def lease_machine(
         self, holder: str, *, high_water_ms: int, lease_seconds: float, allowance_seconds: float
     ) -> MachineLease | None:
-        """Lease a machine id, the same one to the same holder; None when all are leased."""
+        """Lease a machine id, to a known holder the same id; return None if all are leased."""
         async with self._db.transaction() as session:
             await session.execute("lock_machines")
             row = await session.fetchrow(
@@ -126,7 +129,7 @@ class RuntimeStore(Store):
     async def renew_machine(
         self, machine_id: int, *, holder: str, high_water_ms: int, lease_seconds: float
     ) -> MachineLease | None:
-        """Prolong a lease; None when the machine id has another holder."""
+        """Renew a lease; return None if the machine id has another holder."""
         row = await self._db.fetchrow(
             "renew_machine",
             machine_id,
@@ -137,13 +140,13 @@ class RuntimeStore(Store):
         return MachineLease(lease_seconds=lease_seconds, **row) if row else None
 
     async def delete_silent_workers(self, *, silent_minutes: int) -> int:
-        """Delete worker pools that were silent for longer; return how many."""
+        """Delete worker pools without a heartbeat for some minutes; return their number."""
         purged: int = await self._db.fetchval("delete_silent_workers", silent_minutes)
         return purged
 
 
 def _caller(principal: Principal | None) -> tuple[str | None, bool]:
-    """Return a caller's name, and whether it may take over runtimes registered by others."""
+    """Return the name of a caller, and whether the caller may replace runtimes of other callers."""
     if principal is None:
         return None, False
     is_above = not {Role.SYSTEM, Role.ADMIN}.isdisjoint(principal.roles)
