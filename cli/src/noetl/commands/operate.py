@@ -63,7 +63,16 @@ def status(
     state = current_state(directory)
     if as_json:
         typer.echo(json.dumps(state, indent=2))
-    elif state["services"]:
+    else:
+        _print_state(state, directory, server)
+    if not state["running"]:
+        if not as_json:
+            typer.echo(f"no stack is running on {directory.root}", err=True)
+        raise typer.Exit(1)
+
+
+def _print_state(state: StackState, directory: DataDirectory, server: "Server | None") -> None:
+    if state["services"]:
         if server is not None:
             typer.echo(server.sentence, err=True)
         _print_table(state)
@@ -72,10 +81,6 @@ def status(
                 typer.echo(line)
     elif state["running"]:
         typer.echo(f"a stack is starting on {directory.root}")
-    if not state["running"]:
-        if not as_json:
-            typer.echo(f"no stack is running on {directory.root}", err=True)
-        raise typer.Exit(1)
 
 
 def current_state(directory: DataDirectory) -> StackState:
