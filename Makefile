@@ -50,6 +50,12 @@ test: setup
 slow-tests: setup
 	$(pytest) -m slow $(args)
 
+# The playbooks of the acceptance tests, with each setting of NOETL_INGRESS for each transport of the
+# workers; args="--ingress stream" for one setting.
+.PHONY: acceptance
+acceptance: setup
+	.venv/bin/python tests/e2e/acceptance/both_settings.py $(args)
+
 # Every proof below, one after the other, and a table of results and seconds; args=--short for
 # those that every change has to pass, args="--only traces,chaos" for some.
 .PHONY: proofs

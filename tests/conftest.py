@@ -26,7 +26,11 @@ _PATIENT = {
 }
 _SETTINGS = {
     "nats": {"NOETL_WORKER_TRANSPORT": "nats", "NOETL_UI_DIR": _UI},
-    "http": {"NOETL_WORKER_TRANSPORT": "http"},
+    # `NOETL_INGRESS` may say one setting for both transports: `make acceptance`.
+    "http": {
+        "NOETL_WORKER_TRANSPORT": "http",
+        "NOETL_INGRESS": os.environ.get("NOETL_INGRESS", "stream"),
+    },
     "edge": {
         # Their tests wait for them; who is served well sends in a moment, of a busy machine too.
         "NOETL_HEAD_SECONDS": "3",
@@ -103,7 +107,7 @@ def asking_stack(pytestconfig: pytest.Config) -> Stack:
 
 @pytest.fixture(scope="module", params=["nats", "http"])
 def transport_stack(request: pytest.FixtureRequest) -> Stack:
-    """A stack as it comes, once for each transport of the workers."""
+    """A stack for each transport of the workers: as it comes, and HTTP with the stream first."""
     return _stacks(request.config).get(request.param)
 
 

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--found", action="store_true", help="the kept plans before the seeds")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after so many seconds")
     parser.add_argument("--profile", choices=list(PROFILES), help="only this kind of troubles")
+    parser.add_argument("--ingress", choices=("direct", "stream"), help="of all; else by chance")
     parser.add_argument("--without", default="", help="numbers of troubles to leave out: 0,2")
     parser.add_argument("--trace", action="store_true", help="print all that happened")
     parser.add_argument("--twice", action="store_true", help="run each seed twice and compare")
@@ -70,7 +71,7 @@ def _run_all(server: Server, numbers: list[int], chosen: argparse.Namespace) -> 
     began, failed, done, simulated = clocks.real_seconds(), 0, 0, 0.0
     left_out = frozenset(int(one) for one in chosen.without.split(",") if one)
     kept = list(FOUND.values()) if chosen.found else []
-    made = (plan_of(one, profile=chosen.profile) for one in numbers)
+    made = (plan_of(one, profile=chosen.profile, ingress=chosen.ingress) for one in numbers)
     for whole in itertools.chain(kept, made):
         if chosen.seconds and clocks.real_seconds() - began > chosen.seconds:
             break
@@ -133,6 +134,8 @@ def _report(
         command += f" --mutation '{chosen.mutation}'"
     elif chosen.profile:
         command += f" --profile '{chosen.profile}'"
+    if chosen.ingress:
+        command += f" --ingress {chosen.ingress}"
     if smallest.plan.left_out:
         command += " --without " + ",".join(map(str, sorted(smallest.plan.left_out)))
     print(f"  again: {command}", flush=True)

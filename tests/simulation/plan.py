@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 from tests.simulation import playbooks
 from tests.simulation.profiles import PROFILES
 
+type Ingress = Literal["direct", "stream"]
 NEAR = (0.5, 0.5, 1.0, 1.5, 2.0, 5.0)
 """Times that the system itself waits for, near which troubles end more often than by chance."""
 
@@ -65,6 +67,7 @@ class Plan:
     tool_seconds: tuple[float, float] = (0.0, 0.0)
     slowness: float = 0.002
     projector: bool = True
+    ingress: Ingress = "direct"
     left_out: frozenset[int] = field(default_factory=frozenset)
 
     @property
@@ -75,7 +78,7 @@ class Plan:
     def __str__(self) -> str:
         head = (
             f"seed {self.seed}, {self.profile}: {self.orchestrators} orchestrators, "
-            f"{'' if self.projector else 'no projector, '}"
+            f"{'' if self.projector else 'no projector, '}ingress {self.ingress}, "
             f"{self.workers} workers of {self.slots} slots, tools of "
             f"{self.tool_seconds[0]:g} to {self.tool_seconds[1]:g} s, "
             f"iterations of up to {self.slowness:g} s"
@@ -90,7 +93,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan_of(seed: int, *, profile: str | None = None) -> Plan:
+def plan_of(seed: int, *, profile: str | None = None, ingress: Ingress | None = None) -> Plan:
     """Make the plan of a seed."""
     chance = Random(f"plan of {seed}")
     names = list(PROFILES)
@@ -133,6 +136,7 @@ def plan_of(seed: int, *, profile: str | None = None) -> Plan:
         (low, high),
         slowness,
         projector=profile in {"calm", "mixed", "database"} or seed % 5 == 0,
+        ingress=ingress or Random(f"ingress of {seed}").choice(("direct", "stream")),
     )
 
 

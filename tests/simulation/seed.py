@@ -88,6 +88,7 @@ def run(server: Server, plan: Plan, registered: dict[str, tuple[int, str]]) -> R
             workers=plan.workers,
             slots=plan.slots,
             projector=plan.projector,
+            ingress=plan.ingress,
         )
         if not is_there:
             findings.append("the processes did not start")

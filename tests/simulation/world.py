@@ -12,6 +12,7 @@ from tests.simulation import clocks, parts
 from tests.simulation.broker import Broker
 from tests.simulation.database import Server
 from tests.simulation.network import Network
+from tests.simulation.plan import Ingress
 from tests.simulation.universe import Process, Universe
 
 _START_SECONDS = 30.0
@@ -102,11 +103,17 @@ class World:
         return all(process.is_alive for process in self.alive.values())
 
     def begin(
-        self, *, orchestrators: int = 1, workers: int = 1, slots: int = 4, projector: bool = True
+        self,
+        *,
+        orchestrators: int = 1,
+        workers: int = 1,
+        slots: int = 4,
+        projector: bool = True,
+        ingress: Ingress = "direct",
     ) -> bool:
         """Start the processes; return whether all have started."""
-        for name, maker in (("catalog", parts.catalog), ("outbox", parts.outbox)):
-            self.add(name, maker)
+        self.add("catalog", lambda started: parts.catalog(started, ingress=ingress))
+        self.add("outbox", parts.outbox)
         if projector:
             self.add("projector", parts.projector)
         for number in range(orchestrators):
@@ -118,9 +125,11 @@ class World:
             name = f"worker-{number}"
             self.add(
                 name,
-                lambda started, name=name: parts.worker(started, name, worker_max_concurrent=slots),
+                lambda started, name=name: parts.worker(
+                    started, name, worker_max_concurrent=slots, ingress=ingress
+                ),
             )
-        self.add("edge", self.edge.main)
+        self.add("edge", lambda started: self.edge.main(started, ingress=ingress))
         return self.universe.run(_START_SECONDS, self.all_started)
 
     def in_edge(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:

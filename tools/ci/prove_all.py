@@ -58,6 +58,7 @@ PROOFS = (
     Proof("fuzz", is_short=True),
     Proof("access-fuzz", is_short=True),
     Proof("slow-tests"),
+    Proof("acceptance"),
     Proof("chart"),
     Proof("renewals"),
     Proof("rotation"),

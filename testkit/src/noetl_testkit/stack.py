@@ -1,5 +1,6 @@
 """The whole system as a black box: started by its own command, spoken to over HTTP."""
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -41,6 +42,27 @@ def service(module: str, *, is_warm: bool = False) -> list[str]:
     """
     warm = warm_service() if is_warm else None
     return [sys.executable, "-m", module] if warm is None else [str(warm), module]
+
+
+INGRESS = ("direct", "stream")
+"""Settings of `NOETL_INGRESS`, both of which a proof has to hold on."""
+
+
+def add_ingress(parser: argparse.ArgumentParser) -> None:
+    """Add the option by which a proof is run on one setting only."""
+    parser.add_argument(
+        "--ingress",
+        choices=(*INGRESS, "both"),
+        default="both",
+        help="NOETL_INGRESS of the stacks; both: one run after the other",
+    )
+
+
+def each_ingress(chosen: str) -> Iterator[str]:
+    """Yield each setting that the option names; stacks that start meanwhile have it."""
+    for setting in INGRESS if chosen == "both" else (chosen,):
+        with patch.dict(os.environ, NOETL_INGRESS=setting):
+            yield setting
 
 
 @dataclass

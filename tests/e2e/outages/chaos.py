@@ -22,6 +22,7 @@ are left; a read model that is not the log; a digest that is not its log's; a pr
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -42,7 +43,7 @@ from noetl_testkit.oracles.findings import Findings
 from noetl_testkit.oracles.judging import check_digests, judge
 from noetl_testkit.oracles.resources import Resources, grown, resources
 from noetl_testkit.oracles.stalls import longest_gap
-from noetl_testkit.stack import Stack, register
+from noetl_testkit.stack import Stack, add_ingress, each_ingress, register
 from noetl_testkit.waiting import eventually
 from scenarios import SCENARIOS, STALE_SECONDS, USUAL, Scenario
 
@@ -65,6 +66,7 @@ class Row:
 
     scenario: str
     seed: int
+    ingress: str
     executions: int = 0
     events: int = 0
     faults: int = 0
@@ -90,7 +92,7 @@ class Row:
     def line(self) -> str:
         """Return the line of the table."""
         return (
-            f"{self.scenario:<14}{self.seed:>5}{self.executions:>7}{self.faults:>7}"
+            f"{self.scenario:<14}{self.ingress:<7}{self.seed:>5}{self.executions:>7}{self.faults:>7}"
             f"{self.refused:>8}{self.stuck:>6}{self.wrong:>6}{self.twice:>6} ({self.untold})"
             f"{self.late_runs:>6}{self.gap:>7.1f}{self.stall:>7.1f}{self.seconds:>6.0f}"
             f"  {self.result}"
@@ -98,14 +100,14 @@ class Row:
 
 
 _TITLE = (
-    f"{'scenario':<14}{'seed':>5}{'runs':>7}{'faults':>7}{'refused':>8}{'stuck':>6}{'wrong':>6}"
+    f"{'scenario':<14}{'ingress':<7}{'seed':>5}{'runs':>7}{'faults':>7}{'refused':>8}{'stuck':>6}{'wrong':>6}"
     f"{'twice':>10}{'late':>6}{'gap':>7}{'stall':>7}{'s':>6}"
 )
 
 
-async def run(name: str, seed: int, options: argparse.Namespace) -> Row:
+async def run(name: str, seed: int, ingress: str, options: argparse.Namespace) -> Row:
     """Go through one scenario with one seed, in a folder of its own."""
-    scenario, row = SCENARIOS[name], Row(name, seed)
+    scenario, row = SCENARIOS[name], Row(name, seed, ingress)
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"noetl-chaos-{name}-"))
     stack = Stack(
@@ -291,14 +293,17 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settle", type=float, default=180.0, help="seconds after which what runs is stuck"
     )
+    add_ingress(parser)
     parser.add_argument("--json", type=Path, help="file for the table")
     parser.add_argument("--keep", action="store_true", help="keep the data directories")
     options = parser.parse_args(arguments)
     rows = []
-    for name in _chosen(options.scenario):
-        for seed in range(options.seed, options.seed + options.seeds):
-            print(f"{name}, seed {seed}, load {os.getloadavg()[0]:.1f}", flush=True)
-            rows.append(await run(name, seed, options))
+    seeds = range(options.seed, options.seed + options.seeds)
+    for name, seed in itertools.product(_chosen(options.scenario), seeds):
+        for ingress in each_ingress(options.ingress):
+            load = os.getloadavg()[0]
+            print(f"{name}, ingress {ingress}, seed {seed}, load {load:.1f}", flush=True)
+            rows.append(await run(name, seed, ingress, options))
     print(_TITLE)
     for row in rows:
         print(row.line())

@@ -26,7 +26,7 @@ from noetl_contract.streams import INGRESS
 from noetl_testkit.oracles.effects import Ledger, counting
 from noetl_testkit.oracles.judging import check_digests, judge
 from noetl_testkit.oracles.starts import Starts
-from noetl_testkit.stack import Stack, register
+from noetl_testkit.stack import Stack, add_ingress, each_ingress, register
 from noetl_testkit.waiting import eventually, wait_for
 from scenarios import ACK_WAIT_SECONDS
 
@@ -226,7 +226,16 @@ def main() -> int:
         "--limit", type=float, default=5.0, help="seconds without an accepted start"
     )
     parser.add_argument("--keep", action="store_true", help="keep the data")
+    add_ingress(parser)
     options = parser.parse_args()
+    codes = []
+    for ingress in each_ingress(options.ingress):
+        print(f"ingress {ingress}", flush=True)
+        codes.append(_prove_here(options))
+    return max(codes)
+
+
+def _prove_here(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="noetl-cluster-"))
     try:
         with running_cluster(folder) as cluster:

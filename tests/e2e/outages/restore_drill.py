@@ -33,7 +33,15 @@ import nats
 from noetl_contract.sharding import shard_for
 from noetl_testkit.oracles.findings import Findings
 from noetl_testkit.oracles.judging import check_digests, judge
-from noetl_testkit.stack import Stack, command, execute, finish, register
+from noetl_testkit.stack import (
+    Stack,
+    add_ingress,
+    command,
+    each_ingress,
+    execute,
+    finish,
+    register,
+)
 from noetl_testkit.waiting import PATIENCE_SECONDS, wait_until
 
 SHARDS = 2
@@ -476,10 +484,17 @@ def drill(folder: Path, seconds: float) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=8, help="lost time after the backup")
+    add_ingress(arguments)
     chosen = arguments.parse_args()
+    for ingress in each_ingress(chosen.ingress):
+        print(f"ingress {ingress}", flush=True)
+        _drill_here(chosen.seconds)
+
+
+def _drill_here(seconds: float) -> None:
     folder = Path(tempfile.mkdtemp(prefix="noetl-drill-"))
     try:
-        drill(folder, chosen.seconds)
+        drill(folder, seconds)
     except BaseException:
         print("left for a look:", folder)
         raise

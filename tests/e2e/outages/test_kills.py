@@ -16,7 +16,9 @@ _LONG = "600"
 async def test_nothing_is_lost_when_every_process_is_killed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = await chaos.main(["--scenario", "kills", "--rounds", "1", "--allowance", _LONG])
+    arguments = ["--scenario", "kills", "--rounds", "1", "--allowance", _LONG]
+
+    code = await chaos.main([*arguments, "--ingress", "stream"])
 
     assert code == 0, capsys.readouterr().out[-4000:]
 
@@ -29,11 +31,12 @@ async def test_a_broken_promise_ends_with_1_and_is_in_the_table(
     table = tmp_path / "table.json"
     arguments = ["--scenario", "calm", "--rounds", "1", "--allowance", "-6", "--json", str(table)]
 
-    code = await chaos.main([*arguments, "--seed", "5"])
+    code = await chaos.main([*arguments, "--seed", "5", "--ingress", "direct"])
 
     (row,) = json.loads(table.read_text())
     assert code == 1
-    assert (row["scenario"], row["seed"], row["result"]) == ("calm", 5, "BROKEN")
+    found = (row["scenario"], row["ingress"], row["seed"], row["result"])
+    assert found == ("calm", "direct", 5, "BROKEN")
     assert all("stood still for" in one for one in row["problems"])
     assert (row["stuck"], row["twice"], row["wrong"], row["late_runs"]) == (0, 0, 0, 0)
     assert row["executions"] >= chaos.WARM
