@@ -23,6 +23,7 @@ _MODULES = (
     "benchmarks.cases.claims",
     "benchmarks.cases.idle",
     "benchmarks.cases.replicas",
+    "benchmarks.cases.active",
     "benchmarks.cases.growth",
     "benchmarks.cases.scripts",
     "benchmarks.cases.peers",
