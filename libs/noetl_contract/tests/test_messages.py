@@ -86,7 +86,7 @@ def test_what_is_no_message_is_named(body: bytes, problem: str) -> None:
         decode_message(body)
 
 
-_OF_THE_RELEASE_BEFORE = [
+_FORMS = [
     (
         b'{"type":"execute","v":1,"execution_id":7,"catalog_id":1,"path":"a","version":1,'
         b'"payload":{},"parent_execution_id":null,"execution_pool":null,"trace":null,'
@@ -116,8 +116,8 @@ _OF_THE_RELEASE_BEFORE = [
 ]
 
 
-@pytest.mark.parametrize("body", _OF_THE_RELEASE_BEFORE)
-def test_a_message_of_the_release_before_is_read_whole(body: bytes) -> None:
+@pytest.mark.parametrize("body", _FORMS)
+def test_a_message_is_read_whole(body: bytes) -> None:
     message = decode_message(body)
     sent = orjson.loads(encode_message(message))
     before = _without_defaults(orjson.loads(body))
@@ -127,7 +127,7 @@ def test_a_message_of_the_release_before_is_read_whole(body: bytes) -> None:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Leave out what both releases take for granted."""
+    """Leave out what is taken for granted."""
     granted = {"v": 1, "payload": {}, "depth": 0, "dedup_window_seconds": 300, "batch": False}
     granted |= {"result_kind": "data", "actionable": True, "informative": True}
     granted |= {"cascade": False, "is_trigger": False}

@@ -37,8 +37,7 @@ def test_an_operation_tells_what_it_does_and_shows_true_examples(operation) -> N
         operation.decode_answer(orjson.dumps(example))
 
 
-def test_requests_of_both_releases_are_read() -> None:
-    """The release before sends what was given, nulls and defaults too, and knows the same ones."""
+def test_a_request_with_or_without_nulls_is_read() -> None:
     before = b'{"execution_id":4,"event_id":null,"child_id":9,"path":"a/b","payload_digest":""}'
     wanted = ChildRequest(execution_id=4, child_id=9, path="a/b")
 

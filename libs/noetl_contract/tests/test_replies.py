@@ -1,10 +1,10 @@
-"""The envelope of answers, and what the release before reads and writes."""
+"""The envelope of answers."""
 
 import pytest
 from noetl_contract.rpc import RpcReply, decode_reply, encode_reply
 from noetl_contract.rpc.projector import EXECUTIONS_EXISTS, EXECUTIONS_STATES
 
-OF_THE_RELEASE_BEFORE = (
+REPLIES = (
     (b'{"status":200,"body":{"exists":true},"error":null,"detail":null}', 200, {"exists": True}),
     (b'{"status":200,"body":null,"error":null,"detail":null}', 200, None),
     (b'{"status":202,"body":[1,"\xc3\xa9"],"error":null,"detail":null}', 202, [1, "\u00e9"]),
@@ -19,8 +19,8 @@ OF_THE_RELEASE_BEFORE = (
 
 
 @pytest.mark.parametrize("cuts_body", [True, False])
-@pytest.mark.parametrize(("data", "status", "body"), OF_THE_RELEASE_BEFORE)
-def test_both_releases_write_the_same_bytes(
+@pytest.mark.parametrize(("data", "status", "body"), REPLIES)
+def test_a_reply_that_was_read_is_written_as_it_was(
     data: bytes, status: int, body: object, *, cuts_body: bool
 ) -> None:
     reply = decode_reply(data, cuts_body=cuts_body)

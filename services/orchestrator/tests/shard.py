@@ -22,7 +22,7 @@ from noetl_contract.ingress import (
 )
 from noetl_contract.json import Json, JsonObject
 from noetl_contract.rpc.catalog import ResolvedEntry
-from noetl_contract.streams import STREAMS, ingress_durables, pool_durable
+from noetl_contract.streams import STREAMS, ingress_durable, pool_durable
 from noetl_contract.subjects import (
     COMMANDS_ROOT,
     EVENTS_ROOT,
@@ -220,10 +220,7 @@ async def running_loops(
     """Run turns and intake of a replica, and its exchange with siblings."""
     rooms = replica.rooms
     async with rooms.running_turns():
-        intakes = [
-            asyncio.create_task(reader.run(drain_seconds=drain_seconds))
-            for reader in rooms.spill_readers.values()
-        ]
+        intake = asyncio.create_task(rooms.spill_reader.run(drain_seconds=drain_seconds))
         siblings = [
             asyncio.create_task(loop())
             for loop in (
@@ -235,9 +232,9 @@ async def running_loops(
         try:
             yield
         finally:
-            for loop in (*siblings, *intakes):
+            for loop in (*siblings, intake):
                 loop.cancel()
-            await asyncio.gather(*intakes, *siblings, return_exceptions=True)
+            await asyncio.gather(intake, *siblings, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -247,7 +244,7 @@ async def opened_shard(nats_url: str, database: Database) -> AsyncIterator[Shard
         base = settings_for(nats_url, database)
         bus = await stack.enter_async_context(connect(base, name="test"))
         pool = await stack.enter_async_context(open_pool(base, name="test"))
-        await ensure_topology(bus, STREAMS, ingress_durables(0))
+        await ensure_topology(bus, STREAMS, [ingress_durable(0)])
         playbooks: dict[int, str] = {}
         machines = itertools.count(1)
 

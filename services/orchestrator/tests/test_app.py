@@ -10,6 +10,9 @@ import orjson
 import pytest
 from noetl_bus.broker import Bus, connect
 from noetl_bus.rpc import handle, serve_rpc
+from noetl_bus.writes.exchange import Exchange, WriteTimeout
+from noetl_bus.writes.sender import Sender
+from noetl_bus.writes.write import Write
 from noetl_common.clock import unix_ms
 from noetl_contract.http.workers.commands import ClaimAnswer
 from noetl_contract.ingress import REPLY_HEADER
@@ -29,7 +32,7 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.streams import INGRESS, ingress_durable
-from noetl_contract.subjects import claims_before, ingress_subject
+from noetl_contract.subjects import ingress_subject
 from noetl_orchestrator.app import create_app
 from noetl_pg.identity import WrongDatabase
 from noetl_pg.pool import open_pool
@@ -45,11 +48,15 @@ EXECUTION_ID = 383_000_000_000_000_000
 
 
 async def ask(bus: Bus, **fields: Json) -> ClaimAnswer:
-    """Claim a command, as a sender of the release before does."""
-    body = orjson.dumps(fields)
+    """Claim a command of the replica that owns it, once there is one."""
+    body, seconds = orjson.dumps(fields), PATIENCE_SECONDS
+    deadline = asyncio.get_running_loop().time() + seconds
     while True:
-        answer = await bus.request(claims_before(0), body, seconds=PATIENCE_SECONDS)
-        reply = decode_reply(answer.data)
+        with Write(bus.inbox(), shard=0, execution_id=EXECUTION_ID, kind="claim", body=body) as one:
+            wait = WriteTimeout(seconds)
+            sending = Exchange(Sender(bus), one, wait, deadline=deadline, check_seconds=1)
+            answer = await sending.answer()
+        reply = decode_reply(answer)
         if reply.status == 200:
             return ClaimAnswer.model_validate(reply.body)
 
@@ -83,7 +90,7 @@ async def catalog(bus: Bus, time: DatabaseTime | None = None) -> AsyncIterator[N
 
     async def liveness(_request: Nothing) -> Liveness:
         edge = EdgeSeen(heartbeat_at=LONG_AGO, process_since=LONG_AGO)
-        return Liveness(now=LONG_AGO, edges={"edge": edge}, workers={})
+        return Liveness(now=LONG_AGO, edges={"edge": edge}, workers={}, pauses=[])
 
     handlers = [
         handle(MACHINE_LEASE, lease),
@@ -277,8 +284,7 @@ async def test_work_in_flight_is_answered_before_the_process_ends(
             cancel = {"type": "cancel", "execution_id": EXECUTION_ID}
             subject = ingress_subject(0, execution_id=EXECUTION_ID, kind="cancel")
             await bus.publish(subject, orjson.dumps(cancel), message_id="2")
-            name = f"intake {ingress_durable(0).name}"
-            intake = next(t for t in app.service._loops if t.get_name() == name)
+            intake = next(t for t in app.service._loops if t.get_name() == "intake")
             await eventually(lambda: _unanswered(bus))
             asyncio.get_running_loop().call_later(
                 0.5, lambda: asyncio.ensure_future(lock.rollback())

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from noetl_bus.errors import BusUnavailable
 from noetl_bus.topology import ensure_topology
-from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_testkit.nats import NatsServer
 from noetl_testkit.postgres import Database, OwnPostgresServer
 from noetl_testkit.waiting import eventually
@@ -122,7 +122,7 @@ async def test_the_broker_is_killed_under_load(
             await eventually(lambda n=count: len(answered) >= n, every_seconds=0.001)
             await asyncio.to_thread(server.wipe if store_is_lost else server.restart)
             await shard.bus.wait_connected()
-            await ensure_topology(shard.bus, STREAMS, ingress_durables(0))
+            await ensure_topology(shard.bus, STREAMS, [ingress_durable(0)])
 
     await asyncio.gather(kill(), *(run_to_the_end(shard, one, answered) for one in executions))
 

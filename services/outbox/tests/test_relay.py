@@ -17,13 +17,6 @@ NEVER = {"outbox_grace_seconds": 600.0}
 AT_ONCE = {"outbox_grace_seconds": 0.001, "outbox_poll_seconds": 0.05}
 
 
-def inlined(row: Json) -> Json:
-    """The row as a release of before stored it: the command travels inside."""
-    inside = {"until": "2026-06-15T09:19:00Z", "command": {"action": "noop", "context": {}}}
-    payload = row["payload"]
-    return row | {"payload": payload | {"fast": payload["fast"] | inside}}
-
-
 def counted(by: str, *, end: str = "ok") -> float:
     """Return how many rows an orchestrator, or the sweep, has published or has not."""
     labels = {"by": by, "end": end}
@@ -146,17 +139,6 @@ async def test_sweep_leaves_fresh_rows_to_their_orchestrator(
         await eventually(lambda: _has(rows, PUBLISHED=1))
 
     assert (await rows.row(fresh["outbox_id"]))["status"] == "PENDING"
-
-
-async def test_sweep_never_sends_the_command_inside(
-    rows: Rows, database: Database, nats_url: str
-) -> None:
-    command = rows.command(1)
-    await rows.commit(inlined(command), age_seconds=60)
-    async with relaying(database, nats_url):
-        await eventually(rows.all_published)
-
-    assert (await rows.stored(COMMANDS.name))[0][2] == command["payload"]
 
 
 async def test_two_relays_share_ten_thousand_rows_without_doubles(

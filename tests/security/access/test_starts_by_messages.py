@@ -121,7 +121,7 @@ class Teams:
         return meta.get("owner", ""), meta.get("actor", "")
 
     def forget_who_registered(self, path: str) -> None:
-        """Make a document one of the release before."""
+        """Make a document one whose registrant is unknown."""
         statement = "UPDATE noetl.catalog SET registrant = NULL WHERE path = $1"
         self.in_database(statement, path)
 

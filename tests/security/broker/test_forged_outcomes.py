@@ -80,13 +80,6 @@ async def test_a_granted_claim_brings_the_secret_of_its_own_run(shard: Shard) ->
     assert await shard.send(command.execution_id, outcome) == {"status": "ok"}
 
 
-async def test_workers_of_the_release_before_count_while_the_setting_says_so(shard: Shard) -> None:
-    await shard.open_replica(command_key=_KEY, command_fence_optional=True)
-    command = await shard.command(await shard.start())
-
-    assert await shard.send(command.execution_id, shard.fast(command)) == {"status": "ok"}
-
-
 async def test_an_outcome_can_t_say_what_the_engine_says(shard: Shard, running: Command) -> None:
     before = await shard.types(running.execution_id)
 

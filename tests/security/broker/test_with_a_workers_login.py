@@ -66,7 +66,7 @@ ATTEMPTS = [
     Attempt("cancel an execution", "noetl_ingress.0.7.cancel"),
     Attempt("finalize an execution", "noetl_ingress.0.7.finalize"),
     Attempt("post events as the edge does", "noetl_ingress.0.7.events"),
-    Attempt("cancel as the release before did", "noetl_ingress.0.7"),
+    Attempt("publish without a kind", "noetl_ingress.0.7"),
     Attempt("give a command to its own pool", "noetl.commands.shared.7"),
     Attempt("give a command to another pool", "noetl.commands.system.7"),
     Attempt("tell an event", "noetl.events.default.default.7.0"),

@@ -5,9 +5,11 @@ use `harmless` would be given the secret of `payroll`.
 """
 
 import orjson
+from noetl_common.crypto.envelope import Envelope, encode_secret, new_data_key
+from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key
 from noetl_testkit.postgres import Database
 
-from services.catalog.tests.world import CANARY, World, open_world
+from services.catalog.tests.world import CANARY, KEY, World, open_world
 
 _MOVE = """
 UPDATE noetl.credential SET data_encrypted =
@@ -19,6 +21,21 @@ WHERE name = 'harmless'
 async def _store_two(world: World) -> None:
     await world.ok("credential.create", name="payroll", type="t", data={"p": CANARY})
     await world.ok("credential.create", name="harmless", type="t", data={"p": "nothing"})
+
+
+async def _unbind(world: World, **data: str) -> None:
+    """Store credentials as records that are bound to no row, as NoETL's own server writes them."""
+    keys = LocalKeys(MasterKey("v1", decode_key(KEY.get_secret_value())))
+    for name, value in data.items():
+        data_key = new_data_key()
+        record = Envelope.seal(
+            encode_secret({"p": value}), data_key=data_key, dek=keys.wrap(data_key)
+        )
+        await world.pool.execute(
+            "UPDATE noetl.credential SET data_encrypted = $1 WHERE name = $2",
+            record.encode(),
+            name,
+        )
 
 
 async def test_text_of_another_credential_is_refused_by_name(
@@ -76,12 +93,12 @@ async def test_declaring_the_record_an_old_one_does_not_help(
     assert (moved.status, moved.error) == (500, "Decryption failed: aead::Error")
 
 
-async def test_records_of_the_release_before_are_read_until_rotation_has_bound_them(
+async def test_records_bound_to_no_row_are_read_until_rotation_has_bound_them(
     database: Database, nats_url: str
 ) -> None:
-    async with open_world(database, nats_url, envelope_version=1) as world:
-        await _store_two(world)
     async with open_world(database, nats_url) as world:
+        await _store_two(world)
+        await _unbind(world, payroll=CANARY, harmless="nothing")
         before = await world.ok("credential.get", identifier="payroll", include_data=True)
         first = await world.ok("wallet.rotate", table="credential")
         again = await world.ok("wallet.rotate", table="credential")
@@ -97,10 +114,10 @@ async def test_records_of_the_release_before_are_read_until_rotation_has_bound_t
 async def test_records_bound_to_no_row_are_refused_once_the_setting_says_so(
     database: Database, nats_url: str
 ) -> None:
-    async with open_world(database, nats_url, envelope_version=1) as world:
-        await _store_two(world)
-        await world.pool.execute(_MOVE)
     async with open_world(database, nats_url, envelope_oldest_version=2) as world:
+        await _store_two(world)
+        await _unbind(world, payroll=CANARY)
+        await world.pool.execute(_MOVE)
         moved = await world.ask("credential.get", identifier="harmless", include_data=True)
 
     assert moved.status == 500

@@ -45,7 +45,7 @@ async def _asked[Request: Shape](
     service = operation.service
     where = service if shard is None else f"{service} of shard {shard}"
     try:
-        # Its body is of no interest, and may be another release's.
+        # The body is of no interest, so it is not decoded.
         reply = await client.forward(operation, request, seconds=_SECONDS, shard=shard)
     except RpcUnavailable:
         return [Finding("service_silent", service + process, f"{where} does not answer")]
@@ -55,7 +55,7 @@ async def _asked[Request: Shape](
 
 
 async def _key(client: RpcClient) -> list[Finding]:
-    """Ask the catalog whether its key opens the stored secrets; a release before doesn't know."""
+    """Ask the catalog whether its key opens the stored secrets."""
     try:
         state = await client.ask(WALLET_KEY, Nothing(), seconds=_SECONDS)
     except (RpcUnavailable, RpcRefused):

@@ -117,7 +117,7 @@ class QuietWatch:
         try:
             reasons = reasons_in(await self._edge.why(execution_id))
         except StackError:
-            return  # an older server, or none at the moment: following goes on
+            return  # no answer at the moment: following goes on
         known = {(one.code, one.step) for one in reasons}
         if not known or known <= self._shown:
             return

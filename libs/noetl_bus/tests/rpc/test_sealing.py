@@ -1,4 +1,4 @@
-"""Answers with secrets are sealed for who asks; other releases are understood."""
+"""Answers with secrets are sealed for who asks."""
 
 from collections.abc import AsyncIterator
 
@@ -58,14 +58,14 @@ async def test_who_reads_the_brokers_messages_reads_no_secret(bus: Bus) -> None:
     assert not any(SECRET.encode() in data for data in heard)
 
 
-async def test_a_client_of_the_release_before_gets_the_answer_in_clear(bus: Bus) -> None:
+async def test_a_request_without_a_key_is_answered_in_clear(bus: Bus) -> None:
     body = WANTED.model_dump_json().encode()
     answer = await bus.request(CREDENTIAL_GET.subject(), body, seconds=PATIENCE_SECONDS)
 
     assert orjson.loads(answer.data)["body"]["data"] == {"password": SECRET}
 
 
-async def test_a_service_of_the_release_before_answers_in_clear(nats_url: str) -> None:
+async def test_an_answer_in_clear_is_read(nats_url: str) -> None:
     async with connect(nats_settings(nats_url), name="test") as bus:
         reply = {"status": 200, "body": {**(await answer(WANTED)).model_dump()}}  # type: ignore[union-attr]
         listening = await bus.subscribe(

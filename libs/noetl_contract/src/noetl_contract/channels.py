@@ -150,8 +150,7 @@ INGRESS = Channel(
         "shard": _SHARD,
         "execution_id": _EXECUTION,
         "kind": "Kind of the body: `start` and `outcome` of workers, `execute`, `events`, "
-        "`cancel`, `finalize`, `signal`, `pause` and `resume` of others. The release before left "
-        "it out.",
+        "`cancel`, `finalize`, `signal`, `pause` and `resume` of others.",
     },
     stream=streams.INGRESS.name,
 )

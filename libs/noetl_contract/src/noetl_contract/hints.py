@@ -60,13 +60,10 @@ class ReplicaMoves(Struct):
 
     Attributes:
         sender: name of an orchestrator.
-        buckets: it takes the writes of its buckets as requests; a release before had them handed
-            over.
         leaves: it is about to end.
         wanted: the part of a core that it wants.
         spare: whether its machine has cores to spare.
         active: the replicas that own executions; what the oldest tells counts.
-        names: it reads commands that name their workload, which a release before did not.
         away: its database does not answer it.
         reaches: its database has just answered it.
     """
@@ -77,8 +74,6 @@ class ReplicaMoves(Struct):
     wanted: float | None = None
     spare: bool = True
     active: list[str] | None = None
-    names: bool = False
-    buckets: bool = False
     away: bool = False
     reaches: bool = False
 

@@ -225,7 +225,7 @@ class Hold(Struct):
     """The run of a command by one process of a worker: the fence of the fast path.
 
     ``fence`` is the secret part of the command's capability, with the attempt of this run: it
-    proves that the sender was given the command. The release before sends none.
+    proves that the sender was given the command.
     """
 
     event_id: int

@@ -100,28 +100,10 @@ PURGE_FAILED = 10051
 
 def ingress_durable(shard: int) -> DurableSpec:
     """Return the orchestrators' durable of one shard (ack wait 5 s: W4)."""
-    return _ingress_durable(f"orchestrator_{shard}_kinds", subjects.ingress_filter(shard))
-
-
-def untyped_ingress_durable(shard: int) -> DurableSpec:
-    """Return the durable of messages that the release before sends, without a kind.
-
-    It is one of its own: replicas of that release read it too, would set the filter of a common
-    one back to theirs, and refuse the other subjects.
-    """
-    return _ingress_durable(f"orchestrator_{shard}", subjects.untyped_ingress_filter(shard))
-
-
-def ingress_durables(shard: int) -> tuple[DurableSpec, ...]:
-    """Return both durables that the orchestrators of a shard read."""
-    return ingress_durable(shard), untyped_ingress_durable(shard)
-
-
-def _ingress_durable(name: str, filter_subject: str) -> DurableSpec:
     return DurableSpec(
         stream=INGRESS.name,
-        name=name,
-        filter_subject=filter_subject,
+        name=f"orchestrator_{shard}_kinds",
+        filter_subject=subjects.ingress_filter(shard),
         ack_wait=timedelta(seconds=5),
         max_ack_pending=10_000,
     )

@@ -133,34 +133,19 @@ def writes_of_bucket(shard: int, bucket: int) -> str:
     return f"{WRITES_ROOT}.{shard}.{bucket}.*.*"
 
 
-def claims_before(shard: int) -> str:
-    """Return the subject on which the release before asks for commands, and answers."""
-    return rpc_subject("orchestrator", "claim", shard=shard)
-
-
 def writes_any(kind: WriteKind) -> str:
     """Return the pattern of requested writes of one kind on all shards."""
     return f"{WRITES_ROOT}.*.*.*.{kind}"
 
 
-def untyped_ingress_subject(shard: int, *, execution_id: int) -> str:
-    """Return the subject without a kind, on which the release before published."""
-    return f"{INGRESS_ROOT}.{shard}.{execution_id}"
-
-
-def ingress_any(kind: IngressKind | None) -> str:
-    """Return the pattern of one kind on all shards; None for subjects without a kind."""
-    return f"{INGRESS_ROOT}.*.*" if kind is None else f"{INGRESS_ROOT}.*.*.{kind}"
+def ingress_any(kind: IngressKind) -> str:
+    """Return the pattern of one kind on all shards."""
+    return f"{INGRESS_ROOT}.*.*.{kind}"
 
 
 def ingress_filter(shard: int) -> str:
     """Return the filter of a shard's ingress durable."""
     return f"{INGRESS_ROOT}.{shard}.*.*"
-
-
-def untyped_ingress_filter(shard: int) -> str:
-    """Return the filter of the durable for subjects without a kind."""
-    return f"{INGRESS_ROOT}.{shard}.*"
 
 
 def dead_letter_subject(origin: str) -> str:
@@ -190,10 +175,7 @@ def replica_moves_subject(shard: int) -> str:
 
 
 def replica_subject(name: str) -> str:
-    """Return the subject of one orchestrator, by whose subscription others notice its end.
-
-    It is one token below the root, so the rights of a release before are enough for it.
-    """
+    """Return the subject of one orchestrator, by whose subscription others notice its end."""
     return f"{_REPLICAS_ROOT}.to-{name}"
 
 

@@ -175,7 +175,6 @@ class Facts:
     ``triggers`` are what ends of executions start.
     ``renders`` are those of an earlier turn, of a decision that goes on.
     ``new_id`` hands out fresh snowflakes; ``now`` is the database's clock.
-    ``names_workloads`` is False while others may read the log who expect whole contexts there.
     """
 
     now: datetime
@@ -184,5 +183,4 @@ class Facts:
     limits: Limits = field(default_factory=Limits)
     triggers: Sequence[EndedTrigger] = ()
     heard_since: datetime | None = None
-    names_workloads: bool = True
     renders: Renders | None = None

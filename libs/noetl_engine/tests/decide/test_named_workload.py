@@ -9,7 +9,7 @@ import pytest
 from engine_driver import Run, make_loop, make_playbook, make_step
 from noetl_contract.commands import NAMED, named_position
 from noetl_contract.json import JsonObject
-from noetl_engine.inputs import Facts, Limits
+from noetl_engine.inputs import Limits
 from noetl_engine.outputs import NewCommand
 from noetl_engine.playbook.model import Cursor, Loop, LoopMode, Pipeline, Playbook, Task, Tool
 
@@ -119,21 +119,6 @@ def test_the_commands_of_a_small_workload_are_as_ever() -> None:
     assert len(orjson.dumps(payload)) < 4096
     assert [row.context for row in run.rows] == [row.context for row in before.rows]
     assert all(command.short is None for command in run.issued.values())
-
-
-def test_beside_a_release_that_reads_no_names_nothing_is_named() -> None:
-    run = Run(over_rows(), payload={"rows": rows(200)})
-    facts = run.facts
-
-    def guarded(**fields: Any) -> Facts:
-        return facts(names_workloads=False, **fields)
-
-    run.facts = guarded  # type: ignore[method-assign]
-    run.start().work("start")
-
-    (row, *_) = (row for row in run.rows_of("command.issued") if row.node_name == "each")
-    assert row.context["render_context"]["workload"] == {"rows": rows(200)}
-    assert NAMED not in row.context
 
 
 def test_other_commands_name_it_too() -> None:

@@ -125,14 +125,6 @@ def test_its_row_among_the_timers_goes_with_it(how: str, *, reload: bool):
         assert run.decide(RESUME).timers_done == []
 
 
-def test_a_pause_of_the_release_before_has_no_row():
-    run = begin("line")
-    run.decide(PAUSE)
-    run.execution.state.pause = None
-
-    assert run.decide(RESUME).timers_done == []
-
-
 def test_an_execution_that_has_ended_is_not_paused():
     run = begin("line")
     run.decide(cancel())

@@ -12,6 +12,8 @@ import orjson
 import pytest
 from noetl.stack.errors import StackError
 from noetl_common.crypto.aead import encrypt
+from noetl_common.crypto.envelope import Envelope, encode_secret, new_data_key
+from noetl_common.crypto.local_keys import LocalKeys, MasterKey
 from noetl_contract.json import Json
 from noetl_migrate.moving.importing import bring_over, source_of
 from noetl_migrate.moving.json_stream import elements
@@ -79,10 +81,8 @@ def keychain(name: str, number: int, stored: str, *, execution: str, until: str)
 
 
 def envelope(value: Json) -> str:
-    sealed = Keys.of_ours("", {"NOETL_ENCRYPTION_KEY": OLD_KEY_TEXT, "NOETL_ENVELOPE_VERSION": "1"})
-    stored = sealed.seal(value, row="")
-    assert stored is not None
-    return stored
+    data_key, keys = new_data_key(), LocalKeys(MasterKey("v1", OLD_KEY))
+    return Envelope.seal(encode_secret(value), data_key=data_key, dek=keys.wrap(data_key)).encode()
 
 
 def bare(value: Json) -> str:

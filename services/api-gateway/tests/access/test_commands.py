@@ -196,26 +196,6 @@ async def test_its_children_belong_to_the_owner_of_its_execution(world: World) -
     assert message["actor"] == f"command:{EXECUTION_ID}.{EVENT_ID}"
 
 
-async def test_the_path_names_no_other_parent_of_its_children(world: World) -> None:
-    assert await post(world, f"/c/{OTHER}/7/api/execute", {"path": "demo/hello"}) == 200
-    (asked,) = world.backend.requests("child")
-
-    assert (asked["execution_id"], asked["event_id"]) == (EXECUTION_ID, EVENT_ID)
-
-
-async def test_who_holds_a_key_starts_no_children_of_foreign_commands(world: World) -> None:
-    scoped = principal_of(Role.OPERATOR, name="ada", namespaces=("demo/",))
-    world.backend.answer("auth.resolve", {"principal": scoped})
-    known = {"exists": True, "status": "RUNNING", "commands_generated": 1, "path": "other/x"}
-    world.backend.answer("executions.exists", known)
-    headers = bearer(KEYS[Role.OPERATOR])
-    path = f"/c/{OTHER}/7/api/execute"
-    answer = await world.client.post(path, json={"path": "demo/hello"}, headers=headers)
-
-    assert answer.status_code == 404
-    assert world.backend.requests("child") == world.backend.ingress == []
-
-
 @pytest.mark.parametrize(
     ("path", "more"),
     [

@@ -130,7 +130,6 @@ GETS = [
     ("/api//health", 404, "Not Found"),
     ("/", 404, "Not Found"),
     ("/noetl/nothing", 404, "Not Found"),
-    ("/c/1/2/api/nothing", 404, "Not Found"),
     ("/api/catalog/demo/x", 404, "no route matched GET /api/catalog/demo/x"),
 ]
 

@@ -1,6 +1,7 @@
 """Requests go to the server that has to answer them, and to one of them only."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -112,8 +113,10 @@ async def test_workers_reach_the_server_of_their_command(nats_url: str) -> None:
         assert ours.json()["status"] == "ok"
         # A command of ours names itself.
         world.backend.answer("claim", {"status": "ok", "event_id": 77, "execution_id": 5})
-        path = f"/c/{EXECUTION_ID}/77/api/commands/77/claim"
-        assert not is_theirs(await world.post(path, {"worker_id": "w"}))
+        login = base64.b64encode(f"{EXECUTION_ID}.77:1.secret".encode()).decode()
+        claim = {"worker_id": "w"}
+        own = await world.post("/api/commands/77/claim", claim, authorization=f"Basic {login}")
+        assert not is_theirs(own)
         assert not is_theirs(await world.post("/api/execute", {"path": "demo/hello"}))
         assert len(web.requests) == 2
 

@@ -272,7 +272,9 @@ async def test_command_is_read_and_claimed(world: World) -> None:
 async def test_claim_knows_its_execution_from_the_servers_url(world: World) -> None:
     world.backend.answer("claim", {"status": "ok"})
 
-    await world.post(f"/c/{EXECUTION_ID}/9/api/commands/9/claim", {"worker_id": "w"})
+    login = base64.b64encode(f"{EXECUTION_ID}.9:1.secret".encode()).decode()
+    claim = {"worker_id": "w"}
+    await world.post("/api/commands/9/claim", claim, authorization=f"Basic {login}")
 
     assert world.backend.requests("claim")[0]["execution_id"] == EXECUTION_ID
 

@@ -627,7 +627,7 @@ async def test_w21_a_write_that_stays_in_its_stream_goes_to_the_orchestrators(
 
 
 async def test_a_report_that_the_broker_forbids_has_another_way(own_nats: NatsServer) -> None:
-    """The broker's users may be of the release before: their edge publishes no starts."""
+    """A login may lack the right to publish starts."""
     settings = nats_settings(own_nats.instance.url_of("catalog"))
     hold = Hold(event_id=5, command_id="1:s:5", step="s", attempts=0, worker_id="w", instance="a")
     report = CommandStartMessage(execution_id=EXECUTION_ID, hold=hold, events=[])

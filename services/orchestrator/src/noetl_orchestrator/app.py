@@ -18,7 +18,7 @@ from noetl_contract.rpc.orchestrator import (
     LogPurgeRequest,
 )
 from noetl_contract.rpc.states import ORCHESTRATOR_STATE
-from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_engine.commands.rendering import use_template_limits
 from noetl_engine.playbook import Playbook, parse_playbook
 from noetl_engine.playbook.defaults import with_defaults
@@ -71,7 +71,7 @@ async def _running(service: Service, settings: Settings) -> AsyncIterator[None]:
         service.ready_when("nats_stores", bus.silence.is_over)
         await wait_for_schema(background_pool, _SCHEMA)
         await check_rights(background_pool, service=NAME, role=settings.postgres_user)
-        await ensure_topology(bus, STREAMS, ingress_durables(settings.shard_index))
+        await ensure_topology(bus, STREAMS, [ingress_durable(settings.shard_index)])
         rpc = RpcClient(bus)
         async with lease_machine_id(rpc, NAME) as ids:
             service.ready_when("ids", ids.is_ready)
@@ -134,7 +134,7 @@ def _state_handler(
     """Return the handler of the service's state: its consumers, those of pools, its workers."""
 
     async def queues() -> list[QueueState]:
-        own = await queue_states(bus, ingress_durables(shard))
+        own = await queue_states(bus, [ingress_durable(shard)])
         # The pools are those of all shards.
         return own if shard else own + await pool_states(bus)
 

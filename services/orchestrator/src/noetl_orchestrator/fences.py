@@ -41,8 +41,7 @@ class Fences:
         return not self._are_required() or self._shown(execution_id, event_id, fence) is not None
 
     def _are_required(self) -> bool:
-        key = self.settings.command_key.get_secret_value()
-        return bool(key) and not self.settings.command_fence_optional
+        return bool(self.settings.command_key.get_secret_value())
 
     def _shown(self, execution_id: int, event_id: int, fence: str | None) -> Capability | None:
         key = self.settings.command_key_bytes()

@@ -8,7 +8,7 @@ from noetl_bus.rpc import RpcClient
 from noetl_bus.topology import run_topology_watch
 from noetl_common.errors import NoetlError
 from noetl_common.logging import get_logger
-from noetl_contract.streams import STREAMS, ingress_durables
+from noetl_contract.streams import STREAMS, ingress_durable
 from noetl_contract.subjects import PAUSE_HINT, TRIGGER_HINT
 from noetl_service.service import Service, every
 
@@ -127,11 +127,9 @@ def _spawn_intake(
     service.spawn("hangs", run_hang_watch(settings.hang_exit_seconds, beat=service.beater("hangs")))
     service.spawn("replicas", run_presence(orchestrator.replicas, beat=service.beater("replicas")))
     service.spawn("pools", orchestrator.pools.run())
-    durables = ingress_durables(settings.shard_index)
+    durables = [ingress_durable(settings.shard_index)]
     service.spawn("topology", run_topology_watch(bus, STREAMS, durables))
-    for durable, reader in orchestrator.spill_readers.items():
-        name = f"intake {durable}"
-        service.spawn(name, reader.run(beat=service.beater(name)))
+    service.spawn("intake", orchestrator.spill_reader.run(beat=service.beater("intake")))
 
 
 async def _hear(bus: Bus, subject: str, ask: Callable[[], Awaitable[None]], warning: str) -> None:

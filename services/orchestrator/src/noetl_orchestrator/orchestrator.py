@@ -1,7 +1,7 @@
 """Build one orchestrator from its rooms, on a bus and a database; `app` and tests use it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -9,7 +9,7 @@ from noetl_bus.broker import Bus
 from noetl_common.clock import ServerClock
 from noetl_common.ids import SnowflakeIds
 from noetl_common.logging import get_logger
-from noetl_contract.streams import ingress_durables
+from noetl_contract.streams import ingress_durable
 from noetl_engine.execution import Execution
 from noetl_engine.inputs import Facts
 from noetl_engine.playbook import Playbook
@@ -140,7 +140,9 @@ class Orchestrator:
         self.runs = Runs(database)
         self.demand = Demand(database, self.pauses)
         self.intake = IngressHandler(bus, self.store, self.dispatcher, self.replicas, settings)
-        self.door, self.spill_readers = self._build_ways_in(bus)
+        shard, window = settings.shard_index, settings.ingress_window
+        self.door = Door(bus, self.intake, shard=shard, window=window)
+        self.spill_reader = SpillReader(bus, self.intake, ingress_durable(shard), window=window)
 
     async def __aenter__(self) -> Self:
         asked_at = self.clock.reading()
@@ -151,15 +153,6 @@ class Orchestrator:
         self._publisher.news.close()
         self.playbooks.close()
         await self.store.close()
-
-    def _build_ways_in(self, bus: Bus) -> tuple[Door, Mapping[str, SpillReader]]:
-        shard, window = self._settings.shard_index, self._settings.ingress_window
-        door = Door(bus, self.intake, shard=shard, window=window)
-        readers = {
-            durable.name: SpillReader(bus, self.intake, durable, window=window)
-            for durable in ingress_durables(shard)
-        }
-        return door, readers
 
     def _build_dispatcher(self) -> Dispatcher:
         return Dispatcher(
@@ -210,7 +203,6 @@ class Orchestrator:
             new_id=self._new_id,
             workers=self.liveness.workers,
             heard_since=self.liveness.heard_since,
-            names_workloads=self.replicas.all_read_names,
             limits=self._limits,
             triggers=self.triggers.known,
         )

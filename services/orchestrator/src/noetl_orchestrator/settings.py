@@ -75,15 +75,12 @@ class Settings(
     """Largest notification with its command inside."""
     repeated_workload_bytes: int = Field(default=4096, ge=0)
     """Commands of executions with a larger workload name it in the log and do not repeat it; 0: all
-    repeat it, as the release before expects."""
+    repeat it."""
 
     retention_archived_only: bool = False
     """Whether clean-ups drop only what `noetl-server archive` has written as it is."""
 
     # Requests.
-    command_fence_optional: bool = False
-    """Whether claims, starts and outcomes count that don't show the capability of their command,
-    although there is a key: while workers or edges of the release before run."""
     claim_patience_seconds: float = Field(default=1.5, gt=0)
     """A claim still undecided after this is answered 503 (W7)."""
     request_key_seconds: float = Field(default=604_800.0, gt=0)

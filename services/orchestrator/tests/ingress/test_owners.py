@@ -58,18 +58,6 @@ async def test_w23_a_claim_is_decided_by_the_owner(shard: Shard, *, with_executi
             assert (replica.rooms.cache.get(command.execution_id) is not None) == is_owner
 
 
-async def test_w23_a_claim_of_the_release_before_is_decided_by_any_replica(shard: Shard) -> None:
-    await two_replicas(shard)
-    command = await shard.command(await shard.start())
-
-    body = {"execution_id": command.execution_id, "event_id": command.event_id, "worker_id": "w1"}
-    answer = await shard.bus.request(
-        "noetl_rpc.orchestrator.0.claim", orjson.dumps(body), seconds=PATIENCE_SECONDS
-    )
-
-    assert orjson.loads(answer.data)["body"]["event_id"] == command.event_id
-
-
 async def test_w23_what_an_owner_refuses_is_kept_once(shard: Shard) -> None:
     await two_replicas(shard)
     ids = [shard.ids.next() for _ in range(8)]

@@ -16,6 +16,7 @@ def make_worker(*, over_edge: bool) -> WorkerSeen:
         process_since=LONG_AGO,
         instance=None,
         deregistered_at=None,
+        left_at=None,
         over_edge=over_edge,
     )
 
@@ -32,6 +33,7 @@ def tell(liveness: WorkerLiveness, at: str, *, edge: tuple[str, str] | None = No
             now=_full(at),
             edges={"e": EdgeSeen(heartbeat_at=_full(heartbeat), process_since=_full(since))},
             workers={"w1": make_worker(over_edge=True)},
+            pauses=[],
         )
     )
     assert liveness.workers is not None
@@ -73,7 +75,7 @@ def test_l3_workers_that_use_no_edge_are_judged_without_one() -> None:
     liveness = make_liveness()
     for now in ("01:00:00", "01:05:00"):
         workers = {"w1": make_worker(over_edge=False)}
-        liveness.heard(Liveness(now=_full(now), edges={}, workers=workers))
+        liveness.heard(Liveness(now=_full(now), edges={}, workers=workers, pauses=[]))
 
     assert liveness.workers is not None
     since = liveness.workers["w1"].heard_since
@@ -84,7 +86,7 @@ def test_l3_workers_that_use_no_edge_are_judged_without_one() -> None:
 def test_l3_an_old_answer_counts_as_none() -> None:
     now = 0.0
     liveness = make_liveness(monotonic=lambda: now)
-    liveness.heard(Liveness(now=_full("01:00:00"), edges={}, workers={}))
+    liveness.heard(Liveness(now=_full("01:00:00"), edges={}, workers={}, pauses=[]))
     assert liveness.workers == {}
 
     now = 11.0

@@ -28,6 +28,7 @@ async def hear(
         process_since=(now - timedelta(seconds=process_age)).isoformat(),
         instance=instance,
         deregistered_at=now.isoformat() if deregistered else None,
+        left_at=None,
         over_edge=False,
     )
     liveness = replica.rooms.liveness
@@ -39,7 +40,7 @@ async def hear(
 def _answer(now: datetime, **workers: WorkerSeen) -> Liveness:
     """Return the catalog's answer while an edge is there."""
     edge = EdgeSeen(heartbeat_at=now.isoformat(), process_since=LONG_AGO)
-    return Liveness(now=now.isoformat(), edges={"edge": edge}, workers=workers)
+    return Liveness(now=now.isoformat(), edges={"edge": edge}, workers=workers, pauses=[])
 
 
 async def age_hold(shard: Shard, command: Command, replica: Replica, seconds: float) -> None:

@@ -51,7 +51,7 @@ async def test_replicas_go_on_with_one_chain(shard: Shard) -> None:
     command = await shard.command(execution_id)
     for _ in range(6):
         await shard.send(execution_id, shard.event(command, "command.heartbeat"))
-    # As a row of the release before: it moves the log, and doesn't know of the chain.
+    # As a row that is written without a decision: it moves the log, and not the chain.
     await shard.pool.execute(
         """
         WITH moved AS (
@@ -69,7 +69,7 @@ async def test_replicas_go_on_with_one_chain(shard: Shard) -> None:
 
 
 async def test_after_a_gap_the_digest_stays_where_it_was(shard: Shard) -> None:
-    """An execution of the release before has none, and gets none in the middle."""
+    """A log without a digest gets none in the middle."""
     await shard.open_replica()
     execution_id = await shard.start()
     await shard.pool.execute(

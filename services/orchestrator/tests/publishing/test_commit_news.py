@@ -40,7 +40,7 @@ async def test_commits_of_one_moment_are_one_message_and_a_row_tells_of_those_be
 
 
 async def test_news_that_the_login_may_not_publish_are_dropped(nats_url: str) -> None:
-    """The rights of a release before; readers look into the log from time to time."""
+    """The login lacks the right; readers look into the log from time to time."""
     heard: list[Incoming] = []
     async with connect(NatsSettings(nats_url=nats_url), name="test") as bus:
         await bus.subscribe(commits_filter(_SHARD), heard.append)

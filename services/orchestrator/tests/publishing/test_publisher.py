@@ -253,7 +253,7 @@ async def test_messages_to_children_are_published_without_a_relay(shard: Shard) 
 async def test_an_orchestrator_that_may_not_publish_commits_leaves_them_to_the_sweep(
     shard: Shard,
 ) -> None:
-    """Its login has the rights of a release before: rows wait, and readers look by themselves."""
+    """Its login lacks the rights: rows wait, and readers look by themselves."""
     replica = await shard.open_replica(outbox_event_types="playbook_started")
     replica.bus.forbidden.add(COMMITS_ROOT)
 

@@ -42,7 +42,7 @@ def note_reads(store: Store, read: list[int]) -> None:
 async def test_an_outdated_copy_reads_only_the_rows_that_are_new(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Beside replicas of the release before each decides what comes to it.
+    # As while the replicas disagree about the owners: each decides what comes to it.
     monkeypatch.setattr(Replicas, "owner_of", lambda _self, _execution_id: None)
     monkeypatch.setattr(Replicas, "_is_unsettled", lambda _self: True)
     for _ in range(2):

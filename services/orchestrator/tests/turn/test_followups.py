@@ -133,7 +133,7 @@ async def test_what_cannot_be_started_is_told_and_blocks_nothing(shard: Shard) -
 
 
 async def test_a_trigger_s_start_never_leaves_the_namespace(shard: Shard) -> None:
-    """Also a start whose playbook has no folder, or that an older orchestrator has sent."""
+    """Also a start whose playbook has no folder."""
     replica = await shard.open_replica()
     named = HANDLER.replace("path: tests/handler", "path: team-a")
     shard.start_message(named, path="team-a")

@@ -5,11 +5,10 @@ from typing import Any
 import orjson
 import pytest
 from msgspec import convert
-from noetl_bus.inbox import Incoming
 from noetl_contract.commands import NAMED, CommandNotification, named_position, whole_context
 from noetl_contract.ingress import NEXT_HEADER, NEXT_NAMED, REPLY_HEADER
 from noetl_contract.json import JsonObject
-from noetl_testkit.waiting import eventually, unless_it_hangs
+from noetl_testkit.waiting import eventually
 
 from services.orchestrator.tests.messages import Command
 from services.orchestrator.tests.playbooks import LINEAR
@@ -38,7 +37,6 @@ async def opened(shard: Shard, **settings: Any) -> None:
     """Open a replica that has found out that it is alone."""
     replica = await shard.open_replica(with_siblings=True, **settings)
     await shard.read_by_one(replica)
-    await eventually(lambda: replica.rooms.replicas.all_read_names)
 
 
 async def stored(shard: Shard, command: Command) -> JsonObject:
@@ -170,7 +168,7 @@ async def test_it_comes_with_an_answer_to_workers_that_read_names(
         await eventually(lambda: published(shard, following))
 
 
-async def test_without_the_setting_all_is_as_the_release_before_expects(shard: Shard) -> None:
+async def test_without_the_setting_each_command_repeats_the_workload(shard: Shard) -> None:
     await opened(shard, repeated_workload_bytes=0)
     execution_id = await shard.start(ROWS, payload={"rows": rows(300)})
     command, _ = await shard.open_commands(execution_id)
@@ -179,36 +177,3 @@ async def test_without_the_setting_all_is_as_the_release_before_expects(shard: S
 
     assert NAMED not in context
     assert context["render_context"]["workload"] == {"rows": rows(300)}
-
-
-async def test_beside_a_replica_of_the_release_before_nothing_is_named(shard: Shard) -> None:
-    await opened(shard)
-    replicas = shard.rooms.replicas
-    before = orjson.dumps({"from": "000000000000-before", "moved": [], "takes": True})
-
-    replicas._take(Incoming("", before, {}, ""))
-    assert not replicas.all_read_names
-    execution_id = await shard.start(LINEAR, payload={"text": "x" * 100_000})
-    context = await stored(shard, await shard.command(execution_id))
-    assert NAMED not in context
-
-    replicas.lose("000000000000-before")
-    assert replicas.all_read_names
-
-
-async def test_a_replica_that_was_not_heard_yet_may_be_of_the_release_before(shard: Shard) -> None:
-    replica = await shard.open_replica()
-
-    assert not replica.rooms.replicas.all_read_names
-    execution_id = await shard.start(LINEAR, payload={"text": "x" * 100_000})
-    assert NAMED not in await stored(shard, await shard.command(execution_id))
-
-
-async def test_two_replicas_of_this_release_know_it_of_each_other(shard: Shard) -> None:
-    for _ in range(2):
-        await shard.open_replica(with_siblings=True, replicas_active_min=2)
-    first, second = (one.rooms.replicas for one in shard.replicas)
-
-    async with unless_it_hangs():
-        await eventually(lambda: first.are_there and second.are_there)
-        await eventually(lambda: first.all_read_names and second.all_read_names)

@@ -70,7 +70,7 @@ def test_all_the_rows_are_read_that_the_engine_looks_at() -> None:
 
 @pytest.mark.parametrize(
     ("statement", "arguments"),
-    [("read_ends", "5, 70000"), ("find_end", "5, 70000, 500"), ("read_runs", "5, 0, 70000, 300")],
+    [("read_ends", "5, 70000"), ("read_runs", "5, 0, 70000, 300")],
 )
 async def test_an_origin_is_read_from_the_log_s_index(
     shard: Shard, statement: str, arguments: str
@@ -107,8 +107,6 @@ async def test_the_end_of_a_log_is_found_behind_what_came_too_late(shard: Shard)
     )
     found = Origins(Database(shard.pool))
 
-    assert await found.find_end(origin, newest=end + 1200) == end
-    assert await found.find_end(origin, newest=end - 1) == 0
     assert [row.position for row in await found.read_ends(origin, end=end)] == [1, end]
     assert (await shard.rooms.loader.load([origin]))[origin].execution.state.end == end
 

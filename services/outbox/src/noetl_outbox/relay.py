@@ -22,7 +22,7 @@ from noetl_contract.hints import PubAck
 from noetl_contract.streams import COMMITS
 from noetl_contract.subjects import published_row
 
-from noetl_outbox.rows import Row, failure_message, why_unpublishable, without_command
+from noetl_outbox.rows import Row, failure_message, why_unpublishable
 from noetl_outbox.settings import Settings
 from noetl_outbox.store import Failure, Published, Store
 from noetl_outbox.traces import end_spans, headers_of, open_spans
@@ -243,8 +243,6 @@ class Relay:
                     message_id=row.message_id,
                 )
                 return [positions, event]
-            case "command":
-                payload = without_command(payload)
         return [Outgoing(row.subject or "", orjson.dumps(payload), row.message_id, headers)]
 
     def _record_ack(self, published: Published) -> None:

@@ -116,14 +116,6 @@ def failure_message(row: Row, *, reason: str, shard_count: int) -> FailureMessag
     )
 
 
-def without_command(payload: Json) -> Json:
-    """Return a notification without its inlined command; the sweep never sends the command."""
-    if not isinstance(payload, dict) or not isinstance(payload.get("fast"), dict):
-        return payload
-    fast = {k: v for k, v in payload["fast"].items() if k not in {"command", "named", "until"}}
-    return payload | {"fast": fast}
-
-
 def _message_id(record: Record) -> str:
     """Return the message id of a row that stores none; it is the same for each repetition."""
     execution_id = record["execution_id"]

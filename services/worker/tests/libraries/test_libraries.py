@@ -163,7 +163,7 @@ async def test_a_step_gets_the_lock_of_its_version(
     answers = {
         1: (Said(lock.model_dump()), "2.0"),
         2: (Said({"lock": None, "python": None, "reason": None}), "ModuleNotFoundError"),
-        3: (Said({"error": "no route"}, status=404), "ModuleNotFoundError"),
+        3: (Said({"error": "no route"}, status=404), "HTTP 404"),
         4: (Said({"reason": "step 'start': no index"}), "step 'start': no index; register"),
         5: (Said({"error": "x"}, status=500), "HTTP 500"),
     }

@@ -5,8 +5,7 @@ from typing import Any
 import orjson
 import pytest
 from message_worker import StartWorker
-from noetl_contract.commands import FastCommand, short_context
-from noetl_contract.model import Model
+from noetl_contract.commands import short_context
 from noetl_testkit.waiting import eventually
 from noetl_worker.commands import (
     UndecodableClaim,
@@ -15,7 +14,6 @@ from noetl_worker.commands import (
     decode_notification,
 )
 from noetl_worker.workloads import KnownWorkload, Workloads
-from pydantic import StrictInt, StrictStr
 from worker_control_plane import ControlPlane, granted, make_command, make_notification
 
 WORKLOAD = {"rows": [{"id": 1}, {"id": 2}], "token": "s3cret-of-the-payload"}
@@ -90,23 +88,7 @@ def test_a_bound_of_bytes_forgets_what_was_not_used_for_long() -> None:
     assert [workloads.position(one) for one in (1, 2, 3, 4)] == [1, 0, 2, 0]
 
 
-class _FastPathBefore(Model):
-    """`FastPath` of the release before."""
-
-    v: StrictInt
-    shard: StrictInt
-    attempts: StrictInt
-    until: StrictStr | None = None
-    command: FastCommand | None = None
-
-
-def test_the_release_before_sees_no_command_and_claims() -> None:
-    read = _FastPathBefore.model_validate(named(5, make_short())["fast"])
-
-    assert (read.command, read.until is None) == (None, False)
-
-
-def test_what_the_release_before_sends_is_read_as_ever() -> None:
+def test_a_whole_command_is_read_as_it_is() -> None:
     body = make_notification(5, command=make_command(variables={"workload": WORKLOAD}))
     note = decode_notification(orjson.dumps(body))
 

@@ -137,7 +137,7 @@ def standing_lines(url: str, token: str) -> Iterator[str]:
 
 
 def _ask(server: "Client", execution_id: str, what: str) -> Json:
-    """Ask about an execution; the answer may be that of an older server."""
+    """Return the answer about an execution, whose form the reader checks."""
     return server.ask("GET", f"/api/executions/{quote(execution_id, safe='')}/{what}")
 
 

@@ -10,7 +10,7 @@ from noetl_bus.topology import ensure_topology
 from noetl_common.errors import NoetlError
 from noetl_contract.streams import (
     STREAMS,
-    ingress_durables,
+    ingress_durable,
     pool_durable,
     projector_durable,
 )
@@ -73,7 +73,7 @@ def _why(nats_url: str) -> str:
 
 async def _apply(nats_url: str, shards: int) -> list[str]:
     durables = (
-        *(durable for shard in range(shards) for durable in ingress_durables(shard)),
+        *(ingress_durable(shard) for shard in range(shards)),
         *(projector_durable(shard) for shard in range(shards)),
         pool_durable(POOL),
     )

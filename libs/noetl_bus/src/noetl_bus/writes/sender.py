@@ -66,22 +66,20 @@ class Sender:
         """
         wish, write.wish = write.wish, {}  # also of what is not sent here
         breaker = Breaker() if write.is_urgent else self._breakers[write.shard]
-        # A login of the release before may send none: each try would cost its timeout.
-        subjects = [one for one in write.requested if family(one) not in self.bus.forbidden]
-        if not (self.bus.is_connected and subjects and breaker.admits()):
+        # A request that the login may not send would cost its timeout.
+        is_allowed = family(write.requested) not in self.bus.forbidden
+        if not (self.bus.is_connected and is_allowed and breaker.admits()):
             return False
         is_answered = None
         is_first = not write.is_doubtful
         write.is_requested = True
         try:
-            headers = {**write.headers, **wish}
-            for subject in subjects:
-                write.nobody_listens = False
-                await self.bus.send(subject, write.body, headers, reply=write.reply)
-                write.is_sent = True
-                is_answered = await write.settled(seconds)
-                if not write.nobody_listens:
-                    break
+            write.nobody_listens = False
+            await self.bus.send(
+                write.requested, write.body, {**write.headers, **wish}, reply=write.reply
+            )
+            write.is_sent = True
+            is_answered = await write.settled(seconds)
         except NoetlError as error:
             _log.info("write_not_requested", subject=write.subject, error=error.message)
         finally:

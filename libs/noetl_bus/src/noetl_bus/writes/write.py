@@ -10,7 +10,6 @@ from noetl_contract.subjects import (
     UNSTORED_KINDS,
     URGENT_KINDS,
     WriteKind,
-    claims_before,
     ingress_subject,
     write_subject,
 )
@@ -35,8 +34,7 @@ class Write:
 
     Attributes:
         subject: that it has in the ingress stream, or would have.
-        requested: the subjects on which it is requested, in their order: of the owner, and of who
-            takes it of the release before.
+        requested: the subject on which it is requested of the owner of its execution.
         reply: subject of its answers.
         headers: travel with it wherever it goes.
         wish: headers that travel with it until its owner was asked in vain.
@@ -62,9 +60,7 @@ class Write:
         self.shard = shard
         self.kind: WriteKind = kind
         self.subject = ingress_subject(shard, execution_id=execution_id, kind=kind)
-        self.requested = [write_subject(shard, execution_id=execution_id, kind=kind)]
-        if kind == "claim":
-            self.requested.append(claims_before(shard))
+        self.requested = write_subject(shard, execution_id=execution_id, kind=kind)
         self.body = body
         self.reply = inbox.fresh_subject()
         self.headers = {REPLY_HEADER: self.reply, **(headers or {})}

@@ -143,7 +143,7 @@ def starting(registrant: Principal | None, path: str, *, name: str) -> Principal
 
 
 class OnBehalf(Model):
-    """A request with its caller; without one it is the system's own, or an older edge's."""
+    """A request with its caller; without one it is the system's own."""
 
     principal: Principal | None = None
 

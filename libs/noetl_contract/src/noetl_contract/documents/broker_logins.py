@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from noetl_contract.subjects import pool_segment
 
 OPERATOR = "noetl"
-"""User with all rights: for operators, and releases that know one login only."""
+"""User with all rights: for operators, and deployments with one login."""
 SERVICES = ("api-gateway", "orchestrator", "outbox", "projector", "catalog")
 DEFAULT_BUCKET = "noetl_results"
 

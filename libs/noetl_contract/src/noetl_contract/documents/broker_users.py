@@ -93,7 +93,6 @@ _REQUESTS: dict[str, tuple[WriteKind, ...]] = {
     **{name: (*_KINDS[name], "claim") for name in ("api-gateway", "worker")},
     "orchestrator": (*_KINDS["api-gateway"], "claim"),
 }
-_SENT_BEFORE = frozenset({"api-gateway", "worker"})
 _UNSTORED = frozenset({"hint", "request"})
 # Streams whose messages a service hears as they come, without a durable.
 _HEARD = (channels.COMMITS, channels.EVENTS)
@@ -146,8 +145,6 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
             verbs = ("INFO", "CREATE", "UPDATE", "MSG.GET", "MSG.DELETE")
             publish += [f"{_API}.STREAM.{verb}.{streams.PAGES.name}" for verb in verbs]
         case "orchestrator":
-            # One of the release before is asked there.
-            subscribe.append("noetl_hint.write.*.*.*")
             # The progress of the pools, by which unclaimed commands are judged.
             # Which of them have one durable only, by which commands travel in notifications.
             publish += [
@@ -155,8 +152,6 @@ def _service(name: str, *, bucket: str) -> BrokerUser:
                 f"{_API}.CONSUMER.LIST.{streams.COMMANDS.name}",
             ]
         case "outbox":
-            # Rows of before an upgrade keep their subjects.
-            publish.append(ingress_any(None))
             # It lists messages that were given up.
             publish.append(f"{_API}.STREAM.MSG.GET.{streams.DEAD.name}")
             # It creates the streams, as it fills them again when they were lost.
@@ -175,8 +170,6 @@ def _worker(pool: Pool) -> BrokerUser:
         *(ingress_any(kind) for kind in _KINDS["worker"]),
         *_requests("worker"),
         *(_subject(operation) for operation in _ASKS["worker"]),
-        # Of orchestrators of the release before.
-        "noetl_rpc.orchestrator.*.claim",
         dead_letter_subject(durable.stream),
         # Of the subscription runtime: messages that nothing can be started with.
         dead_letter_subject("subscriptions"),
@@ -201,12 +194,7 @@ def _sends(service: str, channel: Channel) -> Iterable[str]:
 
 
 def _requests(service: str) -> Iterable[str]:
-    kinds = _REQUESTS[service]
-    found = [writes_any(kind) for kind in kinds]
-    if service in _SENT_BEFORE:
-        # Of the release before: without subscribers its senders get "no responders" at once.
-        found += [f"noetl_hint.write.*.*.{kind}" for kind in _KINDS[service]]
-    return found
+    return [writes_any(kind) for kind in _REQUESTS[service]]
 
 
 def _address(channel: Channel) -> str:

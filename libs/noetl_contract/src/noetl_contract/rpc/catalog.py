@@ -1,6 +1,6 @@
 """Operations of the catalog: documents, runtimes, machine ids, credentials."""
 
-from pydantic import Field, StrictInt
+from pydantic import StrictInt
 
 from noetl_contract.access.audit import AccessAudit, AccessAuditQuery
 from noetl_contract.access.grants import (
@@ -120,7 +120,6 @@ class RegisterDocument(DocumentRequest, OnBehalf):
     """
 
     instead_of: EntryName | None = None
-    # absent from the release before
     newest_version: int | None = None
 
 
@@ -261,13 +260,12 @@ class EdgeSeen(Model):
 class WorkerSeen(EdgeSeen):
     """The last sign of life of a worker; ``over_edge``: whether it came over HTTP.
 
-    ``left_at`` is when a process of its name has last deregistered, also if another came since;
-    the release before doesn't tell.
+    ``left_at`` is when a process of its name has last deregistered, also if another came since.
     """
 
     instance: str | None
     deregistered_at: Rfc3339 | None
-    left_at: Rfc3339 | None = None
+    left_at: Rfc3339 | None
     over_edge: bool
 
 
@@ -283,17 +281,17 @@ class Liveness(Model):
                 "process_since": "2026-06-15T09:00:00Z",
                 "instance": "a1",
                 "deregistered_at": None,
+                "left_at": None,
                 "over_edge": False,
             }
         },
+        pauses=[],
     )
 
     now: Rfc3339
     edges: dict[str, EdgeSeen]
     workers: dict[str, WorkerSeen]
-    pauses: list[PauseTarget] | None = Field(
-        default=None, description="absent from a catalog of the release before"
-    )
+    pauses: list[PauseTarget]
 
 
 class KeyUsable(Struct):

@@ -148,8 +148,7 @@ class ExecutionTail(Model):
     status: str
     position: int
     after_position: int
-    # absent from the previous release: events of messages are masked by their keys alone then
-    has_secrets: bool = False
+    has_secrets: bool
 
 
 class StepsPage(OnBehalf):

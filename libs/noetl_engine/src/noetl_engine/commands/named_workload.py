@@ -40,7 +40,7 @@ def carried_bytes(flat: Mapping[str, Json], memory: Memory, facts: Facts) -> int
 def _named_bytes(memory: Memory, facts: Facts) -> int:
     """Return the bytes of the workload if commands name it; 0 if they repeat it."""
     most = facts.limits.repeated_workload_bytes
-    if not most or not facts.names_workloads:
+    if not most:
         return 0
     size = memory.values.json_bytes(memory.state.workload, above=most)
     return size if size > most else 0

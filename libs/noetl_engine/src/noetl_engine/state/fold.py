@@ -164,8 +164,7 @@ def _ending(status: ExecutionStatus) -> Callable[[State, EventRow, Mapping[str, 
 
 
 def _on_pause(state: State, row: EventRow, note: Mapping[str, Json]) -> None:
-    state.paused = row.event_type == EventType.EXECUTION_PAUSED
-    state.pause = note.get("pause") if state.paused else None
+    state.pause = note["pause"] if row.event_type == EventType.EXECUTION_PAUSED else None
 
 
 def _on_variables(state: State, row: EventRow, _note: Mapping[str, Json]) -> None:

@@ -192,9 +192,9 @@ class CommandState:
     """Position of a callback that came before the ``command.completed``."""
     once: bool = False
     """It doesn't run again when its worker is lost."""
-    given_back: int = field(default=0, kw_only=True)
+    given_back: int = 0
     """Of its holds, those whose worker left in order before it was done: no attempts."""
-    wait: Wait | None = field(default=None, kw_only=True)
+    wait: Wait | None = None
     """The wait of a step that the engine ends itself: it has no command and no holder."""
 
     @property
@@ -322,10 +322,8 @@ class State:
     """Of a restarted execution, until all runs of its origin are taken over."""
     given: Given | None = None
     """The input of a restart that was given to steps."""
-    paused: bool = False
-    """No new command is issued."""
     end: int = 0
-    """Position of the row that ended it; 0 while it runs, and where the release before ended it."""
+    """Position of the row that ended it; 0 while it runs."""
     pause: int | None = None
     """Id of the pause's row among the timers, by which readers find it; it is never due."""
     plugins: JsonObject = field(default_factory=dict)
@@ -337,6 +335,11 @@ class State:
     def ended(self) -> bool:
         """Whether the execution is terminal."""
         return self.status is not ExecutionStatus.RUNNING
+
+    @property
+    def paused(self) -> bool:
+        """Whether no new command is issued."""
+        return self.pause is not None
 
     @property
     def timers(self) -> list[int]:

@@ -26,17 +26,14 @@ from noetl_engine.state.model import (
 )
 from noetl_engine.state.waiting import KeptSignal, Wait
 
-SNAPSHOT_FORMAT = 3
-
+SNAPSHOT_FORMAT = 4
 
 _EXECUTION = attrgetter(*(field.name for field in fields(State)[:13]))
 """From the id to the error; later fields have a place of their own."""
-_APART = {"wait", "given_back"}
-"""Fields of commands that stand elsewhere: the release before reads the others by their place."""
 _FIELDS: Mapping[type, Callable[[object], Json]] = {
-    record: attrgetter(*(field.name for field in fields(record) if field.name not in _APART))
+    record: attrgetter(*(field.name for field in fields(record)))
     for record in (
-        StepState, LoopState, Queued, ResultRef, Arrival, CommandState, KeptSignal, Progress,
+        StepState, LoopState, Queued, ResultRef, Arrival, CommandState, Wait, KeptSignal, Progress,
     )
 }  # fmt: skip
 _MOMENTS = ("issued_at", "claimed_at", "started_at", "heard_at")
@@ -60,13 +57,7 @@ def dump_state(state: State) -> bytes:
             **({} if state.deadline is None else {"deadline": state.deadline}),
             **({"end": state.end} if state.end else {}),
             **({} if state.given is None else {"given": state.given.dump()}),
-            **({"paused": True, "pause": state.pause} if state.paused else {}),
-            "waits": [
-                [command.event_id, *command.wait.dump()]
-                for command in state.commands.values()
-                if command.wait is not None
-            ],
-            **_given_back(state),
+            **({} if state.pause is None else {"pause": state.pause}),
             "signals": state.signals,
             "causes": {name: _cause(cause) for name, cause in state.causes.items()},
             "handles": state.handles,
@@ -78,11 +69,6 @@ def dump_state(state: State) -> bytes:
         default=_plain,
         option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME,
     )
-
-
-def _given_back(state: State) -> dict[str, Json]:
-    found = [[one.event_id, one.given_back] for one in state.commands.values() if one.given_back]
-    return {"given_back": found} if found else {}
 
 
 def _cause(cause: Cause) -> Json:
@@ -116,22 +102,15 @@ def load_state(snapshot: bytes) -> State:
     state.progress = Progress(*data["progress"])
     state.end = data.get("end", 0)
     state.given = Given.load(data["given"]) if "given" in data else None
-    state.paused = data.get("paused", False)
     state.pause = data.get("pause")
-    deadline = data.get("deadline")  # absent in those of the release before
+    deadline = data.get("deadline")
     state.deadline = None if deadline is None else (deadline[0], deadline[1])
-    for event_id, *wait in data.get("waits", ()):
-        state.commands[event_id].wait = Wait.load(wait)
-    for event_id, number in data.get("given_back", ()):
-        state.commands[event_id].given_back = number
-    state.signals = [KeptSignal(*signal) for signal in data.get("signals", ())]
-    # What the release before did not write is empty.
-    causes = data.get("causes", {}).items()
+    state.signals = [KeptSignal(*signal) for signal in data["signals"]]
+    causes = data["causes"].items()
     state.causes = {name: cause for name, one in causes if (cause := cause_of(one))}
-    state.handles = data.get("handles", [])
-    state.soft = cause_of(data.get("soft"))
-    answered = data.get("answered", ())
-    state.answered = {number: cause for number, one in answered if (cause := cause_of(one))}
+    state.handles = data["handles"]
+    state.soft = cause_of(data["soft"])
+    state.answered = {number: cause for number, one in data["answered"] if (cause := cause_of(one))}
     state.plugins = data.get("plugins", {})
     if "take_over" in data:
         state.take_over = TakeOver(**data["take_over"])
@@ -160,4 +139,7 @@ def _load_command(values: list[Json]) -> CommandState:
         number = getattr(command, name)
         if number is not None:
             setattr(command, name, moment_of(number))
+    if values[-1] is not None:
+        kind, signal, due, *rest = values[-1]
+        command.wait = Wait(kind, signal, moment_of(due), *rest)
     return command

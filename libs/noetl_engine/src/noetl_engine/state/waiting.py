@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from noetl_contract.json import Json, JsonObject
+from noetl_contract.json import JsonObject
 
 from noetl_engine.state.identity import micros, moment_of
 
@@ -59,16 +59,6 @@ class Wait:
             note.get("every") or 0.0,
             note.get("reminder"),
         )
-
-    def dump(self) -> list[Json]:
-        """Return it as snapshots keep it."""
-        return [*self.as_note().values(), self.reminders]
-
-    @classmethod
-    def load(cls, values: list[Json]) -> "Wait":
-        """Read the form that :meth:`dump` wrote."""
-        kind, signal, due, ending, every, reminder, reminders = values
-        return cls(kind, signal, moment_of(due), ending, every, reminder, reminders)
 
 
 @dataclass(frozen=True, slots=True)

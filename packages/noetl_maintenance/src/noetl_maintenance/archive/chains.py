@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     PARTLY = "partly"
     """Events are there up to the digest as they were committed, and more that it doesn't cover."""
     UNKNOWN = "unknown"
-    """There is no digest: a release before wrote the log. Its positions have no gap."""
+    """There is no digest. The positions of the log have no gap."""
     BROKEN = "broken"
     """An event was changed, added, moved or lost."""
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import orjson
 from noetl.stack.errors import StackError
-from noetl_common.crypto.envelope import BOUND, decode_envelope, encode_secret, new_data_key
 from noetl_common.crypto.envelope import Envelope as Record
+from noetl_common.crypto.envelope import decode_envelope, encode_secret, new_data_key
 from noetl_common.crypto.errors import BadKey, DecryptionFailed, NotAnEnvelope, WrongProvider
 from noetl_common.crypto.local_keys import LocalKeys, MasterKey, decode_key, decode_keys
 from noetl_common.errors import NoetlError
@@ -25,13 +25,11 @@ class Keys:
 
     Args:
         keys: wraps and unwraps; None where there is no key.
-        is_bound: whether new records are bound to their row.
         reason: why there is no key.
     """
 
-    def __init__(self, keys: LocalKeys | None, *, is_bound: bool = True, reason: str = "") -> None:
+    def __init__(self, keys: LocalKeys | None, *, reason: str = "") -> None:
         self._keys = keys
-        self._is_bound = is_bound
         self.reason = reason
 
     @classmethod
@@ -73,8 +71,7 @@ class Keys:
             keys = LocalKeys(current, earlier=earlier)
         except BadKey as error:
             raise StackError(f"{_KEY}: {error.message}") from None
-        is_bound = env.get("NOETL_ENVELOPE_VERSION", str(BOUND)).strip() == str(BOUND)
-        return cls(keys, is_bound=is_bound)
+        return cls(keys)
 
     def open(self, text: str, *, row: str = "") -> OldSecret:
         """Return the content of a row: an envelope, a text without a data key, or plain JSON.
@@ -101,7 +98,7 @@ class Keys:
             encode_secret(value),
             data_key=data_key,
             dek=self._keys.wrap(data_key),
-            row=row if self._is_bound else None,
+            row=row,
         )
         return record.encode()
 

@@ -1,7 +1,6 @@
-"""ASGI wrapper of the app: path prefixes, checks of names and origins, CORS, probes, metrics.
+"""ASGI wrapper of the app: paths, checks of names and origins, CORS, probes, metrics.
 
-The prefixes are `/noetl/…` and `/c/<execution>/<event>/…`, which named the calling command (L6)
-in notifications of the release before; now its name is that of HTTP Basic.
+`/noetl/…` is an alias of `/api/…`. The user name of HTTP Basic names the calling command (L6).
 A path that ends in a slash, or has two in a row, is 404.
 It is a plain ASGI application, because the framework's middleware runs behind its router, and
 unknown paths never get there.
@@ -49,7 +48,6 @@ _SECRET_PATHS = (
 _VARY = (b"vary", b"origin, access-control-request-method, access-control-request-headers")
 _BROWSER_MARKS = frozenset({b"origin", b"sec-fetch-site", b"referer"})
 _TOKEN = b"x-session-token"
-_CALL = re.compile(r"/c/([0-9]{1,19})/([0-9]{1,19})(/api/.*)", re.DOTALL)
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _REQUEST_HEADERS = b"access-control-request-headers"
 _PROBES = {"/healthz": "/healthz", "/readyz": "/readyz", "/ready": "/readyz"}
@@ -336,7 +334,7 @@ def _preflight(scope: Scope) -> tuple[Header, ...]:
 
 
 def _routed(scope: Scope, proxies: Proxies) -> Scope:
-    """Copy the scope with aliases replaced: `/noetl/…`, `/c/<execution>/<event>/api/…`."""
+    """Copy the scope with the alias `/noetl/…` replaced, and the command that the login names."""
     inner: Scope = {**scope}
     # A call of our own has the client of the request that it is made for.
     if CLIENT not in scope and (client := proxies.client_of(scope)) is not None:
@@ -345,10 +343,7 @@ def _routed(scope: Scope, proxies: Proxies) -> Scope:
     if path.startswith("/noetl/"):
         inner["path"] = f"/api/{path[7:]}"
         inner[_ALIAS] = True
-    elif (match := _CALL.fullmatch(path)) is not None:
-        inner["path"] = match[3]
-        inner[_CALL_KEY] = (int(match[1]), int(match[2]))
-    if _CALL_KEY not in inner and (named := _named_in_login(scope)) is not None:
+    if (named := _named_in_login(scope)) is not None:
         inner[_CALL_KEY] = named
     if inner["path"].startswith("/api/catalog//"):
         # The path of an entry may begin with a slash of its own.

@@ -93,7 +93,6 @@ async def open_secrets(
         box = SecretBox(
             keys,
             allows_plain=settings.allow_plain_secrets,
-            version=settings.envelope_version,
             oldest=settings.envelope_oldest_version,
         )
         audit = Audit(secrets, ids=ids, settings=settings)

@@ -28,11 +28,8 @@ class SecretSettings(SettingsPiece):
     """Name of that key; a new key gets a new one, see docs/secrets.md."""
     encryption_keys_earlier: SecretStr = SecretStr("")
     """Earlier keys that records may still be under: `version=base64`, by commas."""
-    envelope_version: Literal[1, 2] = 2
-    """Version of new records of secrets: 2 binds them to their row; 1 while a catalog of an earlier
-    release, which can't read 2, is still running."""
     envelope_oldest_version: Literal[1, 2] = 1
-    """Oldest version of records that is read; 2 once a rotation has bound all."""
+    """Oldest version of records that is read; 2 once a rotation has bound all to their rows."""
     allow_insecure_default_key: Switch = False
     """Without a key make one for this process: nothing is readable after it."""
     allow_plain_secrets: Switch = False

@@ -76,11 +76,6 @@ class ClaimHandler:
         else:
             caller.ask(claim, claim.execution_id)
 
-    def is_for_another(self, execution_id: int, subject: str) -> bool:
-        """Return whether a sibling owns an execution, and may be asked on a subject."""
-        is_allowed = family(subject) not in self._bus.forbidden
-        return is_allowed and self._replicas.owner_of(execution_id) is not None
-
     async def _find_owner(self, claim: ClaimMessage, caller: "ClaimCaller") -> None:
         """Decide a claim that doesn't name its execution, or send it to the owner, who answers."""
         event_id = claim.event_id
@@ -98,7 +93,8 @@ class ClaimHandler:
             await caller.answered(FINISHED)
             return
         subject = write_subject(shard, execution_id=execution_id, kind="claim")
-        if not self.is_for_another(execution_id, subject):
+        is_allowed = family(subject) not in self._bus.forbidden
+        if not is_allowed or self._replicas.owner_of(execution_id) is None:
             caller.ask(claim, execution_id)
             return
         fence = self._fences.fence(execution_id, event_id, attempts=0)

@@ -25,7 +25,7 @@ from noetl_contract.ingress import (
     tag_of,
 )
 from noetl_contract.sharding import shard_for
-from noetl_contract.subjects import ingress_subject, untyped_ingress_subject
+from noetl_contract.subjects import ingress_subject
 
 from noetl_orchestrator.log.keys import RequestKey
 from noetl_orchestrator.settings import Settings
@@ -72,9 +72,7 @@ def read_input(delivery: Delivery, data: bytes, caller: Caller, settings: Settin
 
 
 def _decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessage:
-    """Decode a message, and check its subject.
-
-    The subject names shard, execution and kind; messages of the release before name no kind.
+    """Decode a message, and check that its subject names its shard, execution and kind.
 
     The database refuses NUL characters. The edge replaces them; messages from elsewhere are
     treated the same here.
@@ -91,12 +89,10 @@ def _decode(delivery: Delivery, data: bytes, settings: Settings) -> IngressMessa
     expected = ingress_subject(shard, execution_id=execution_id, kind=kind)
     if delivery.subject == expected and shard == settings.shard_index:
         return message
-    untyped = untyped_ingress_subject(shard, execution_id=execution_id)
-    if shard != settings.shard_index or not f"{delivery.subject}.".startswith(f"{untyped}."):
-        raise WrongShard(subject=delivery.subject, execution_id=execution_id, expected=expected)
-    if delivery.subject != untyped:
+    place = expected.removesuffix(kind)
+    if shard == settings.shard_index and delivery.subject.startswith(place):
         raise WrongKind(subject=delivery.subject, kind=kind)
-    return message
+    raise WrongShard(subject=delivery.subject, execution_id=execution_id, expected=expected)
 
 
 def _input_of(

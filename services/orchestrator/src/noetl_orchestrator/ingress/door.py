@@ -16,15 +16,12 @@ from noetl_bus.broker import Bus, Subscription
 from noetl_bus.consumers.dead_letters import move_to_dead_letters
 from noetl_bus.consumers.delivery import Delivery, DeliveryOwner
 from noetl_bus.inbox import Incoming
-from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER, decode_claim, place_of
+from noetl_contract.ingress import FORWARDED_HEADER, REPLY_HEADER
 from noetl_contract.streams import ingress_durable
 from noetl_contract.subjects import (
-    claims_before,
     ingress_of_write,
-    write_subject,
     writes_of_bucket,
 )
-from noetl_engine.outputs import Answer
 
 from noetl_orchestrator import metrics
 from noetl_orchestrator.ingress.callers import Lane, encode_envelope, lane_of
@@ -35,7 +32,7 @@ _IDLE_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
 # Of a bucket that another replica owns now: who owns it next may not have subscribed yet.
 _LEAVE_SECONDS = 1.0
-_QUEUE, _QUEUE_BEFORE = "owners", "orchestrator"
+_QUEUE = "owners"
 # Windows of each lane. Siblings bound the messages that they forward, each for itself. The urgent
 # lane comes first here and has only its own messages, so no load can drop a cancel (W27).
 _WINDOWS: Mapping[Lane, int] = {"urgent": 1, "claims": 1, "forwarded": 4, "ordinary": 1}
@@ -89,9 +86,6 @@ class Door:
         changed = self._handler.replicas.changed
         changed.append(self._note_change)
         self._note_change()
-        # To be deleted with the next release, as all senders ask the owners then.
-        subject = claims_before(self._shard)
-        before = await self._bus.subscribe(subject, self._take_before, queue=_QUEUE_BEFORE)
         try:
             while True:
                 beat()
@@ -106,7 +100,6 @@ class Door:
                 await self._hand_in()
         finally:
             changed.remove(self._note_change)
-            await asyncio.shield(before.drain())
             await asyncio.shield(self._close())
 
     def _note_change(self) -> None:
@@ -143,23 +136,6 @@ class Door:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._handler.idle()
-
-    def _take_before(self, incoming: Incoming) -> None:
-        """Take a claim as the release before asks, or one whose owner nobody hears."""
-        try:
-            claim = decode_claim(incoming.data)
-        except ValueError as error:
-            answer = Answer(status=422, error=f"the claim can't be read: {error}")
-            self._bus.send_nowait(incoming.reply, encode_envelope(answer))
-            return
-        subject = write_subject(self._shard, execution_id=place_of(claim), kind="claim")
-        headers = {**incoming.headers, REPLY_HEADER: incoming.reply}
-        named = claim.execution_id
-        if named is not None and self._handler.claims.is_for_another(named, subject):
-            passed_on = self._bus.send(subject, incoming.data, headers, reply=incoming.reply)
-            self._handler.claims.under_way.spawn(passed_on)
-            return
-        self._take(Incoming(subject, incoming.data, headers))
 
     def _take(self, incoming: Incoming) -> None:
         lane = lane_of(incoming)

@@ -169,7 +169,7 @@ class SpillReader:
 
 
 def _named(subject: str) -> tuple[int, IngressKind | None]:
-    """Return execution and kind that a subject names; no kind for those of the release before."""
+    """Return execution and kind that a subject names; no kind if it is none that is read."""
     _, _, execution, *kind = subject.split(".")
     if execution.isdecimal() and kind and kind[0] in _KINDS:
         return int(execution), kind[0]  # type: ignore[return-value]  # one of the kinds

@@ -64,8 +64,7 @@ class WorkerLiveness:
 
     def heard(self, answer: Liveness) -> None:
         """Store an answer of the catalog."""
-        if answer.pauses is not None:
-            self._pauses.update(answer.pauses)
+        self._pauses.update(answer.pauses)
         now = datetime.fromisoformat(answer.now)
         if self.workers is None or self._catalog_since is None:
             self._catalog_since = now

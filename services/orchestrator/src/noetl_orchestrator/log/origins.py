@@ -3,9 +3,6 @@
 from noetl_contract.events import EventRow
 from noetl_pg.database import Database
 
-# What came too late stands behind the end.
-_END_ROWS = 500
-
 
 class Origins:
     """One method per statement; they have nothing to do with the connections of commits."""
@@ -16,16 +13,6 @@ class Origins:
     async def read_ends(self, execution_id: int, *, end: int) -> list[EventRow]:
         """Read the first row of a log and that at the position of its end, 0 for none."""
         return [EventRow(**row) for row in await self._db.fetch("read_ends", execution_id, end)]
-
-    async def find_end(self, execution_id: int, *, newest: int) -> int:
-        """Look for the end of a log, from its newest row backwards; 0 where it has none."""
-        before = newest + 1
-        while before > 1:
-            page = await self._db.fetchone("find_end", execution_id, before, _END_ROWS)
-            if page["found"] is not None:
-                return int(page["found"])
-            before = page["first"] or 0
-        return 0
 
     async def note_restart(self, execution_id: int, *, origin: int) -> None:
         """Keep an origin for as long as the execution that goes on from it; safe to repeat."""

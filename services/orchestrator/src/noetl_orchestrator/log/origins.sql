@@ -9,29 +9,6 @@ WHERE
     AND e.position = ANY(ARRAY[1, $2::BIGINT])
 ORDER BY e.position;
 
--- name: find_end
--- The position of the terminal event in a page of a log, read backwards, null where the page has
--- none; and the begin of the page. $1 execution id, $2 position before which to look, $3 rows of a
--- page
-SELECT
-    min(p.position) FILTER (
-        WHERE p.event_type IN (
-            'playbook.completed', 'playbook_completed', 'workflow.completed', 'playbook.failed',
-            'playbook_failed', 'workflow.failed', 'playbook_cancelled', 'playbook.cancelled',
-            'execution.cancelled'
-        )
-    ) AS found,
-    min(p.position) AS first
-FROM (
-    SELECT e.position, e.event_type
-    FROM noetl.event AS e
-    WHERE
-        e.execution_id = $1::BIGINT
-        AND e.position < $2::BIGINT
-    ORDER BY e.position DESC
-    LIMIT $3::INTEGER
-) AS p;
-
 -- name: note_restart
 -- Keeps an origin, and those of its own, for as long as the execution that goes on from it.
 -- $1 execution id, $2 origin

@@ -147,10 +147,7 @@ class Loader:
             request.execution.provide_origin(None)
             return
         state = loaded[need.execution_id].execution.state
-        end = state.end
-        if state.ended and not end:  # by the release before
-            end = await self._origins.find_end(need.execution_id, newest=state.position)
-        ends = await self._origins.read_ends(need.execution_id, end=end)
+        ends = await self._origins.read_ends(need.execution_id, end=state.end)
         # Before the start is committed: what it refers to must not be dropped meanwhile.
         await self._origins.note_restart(request.execution_id, origin=need.execution_id)
         request.execution.provide_origin(
@@ -164,7 +161,7 @@ class Loader:
         try:
             execution = self._factory.restore(state.execution_id, snapshot, tail)
         except ValueError as error:
-            # The format of another release: the log holds the same.
+            # Another format: the log holds the same.
             _log.warning("snapshot_not_used", execution_id=state.execution_id, error=str(error))
             everything = await self._store.load_tails([(state.execution_id, 0, state.position)])
             tail = everything.get(state.execution_id, [])

@@ -58,7 +58,7 @@ class CommitNews:
             return
         untold, self._untold = self._untold, {}
         if COMMITS_ROOT in self._bus.forbidden:
-            return  # the rights of the release before don't have it: readers look by themselves
+            return  # the login lacks the right: readers look by themselves
         for execution_id, (first, last) in untold.items():
             told = CommitMessage(execution_id=str(execution_id), first=first, last=last)
             subject = commit_subject(execution_id, shard=self._shard)

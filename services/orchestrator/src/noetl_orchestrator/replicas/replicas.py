@@ -86,8 +86,6 @@ class Replicas:
         self._has_left = False
         self._withdrawal = Withdrawal(reach or Reachability(monotonic), monotonic)
         self._heard: dict[str, float] = {}
-        self._takers: set[str] = set()
-        self._namers: set[str] = set()
         self._unheard: dict[str, str] = {}
         self._shows = 0
         self._loads: dict[str, Load] = {}
@@ -101,14 +99,6 @@ class Replicas:
     def are_there(self) -> bool:
         """Return whether a sibling was heard lately."""
         return bool(self._heard)
-
-    @property
-    def all_read_names(self) -> bool:
-        """Return whether every sibling reads commands that name their workload.
-
-        False until siblings had time to answer, by the second time that this process was shown.
-        """
-        return self._has_looked and self._heard.keys() <= self._namers
 
     @property
     def is_active(self) -> bool:
@@ -130,7 +120,7 @@ class Replicas:
     @property
     def is_withdrawn(self) -> bool:
         """Return whether siblings own all executions, as this process has lost the database."""
-        return self._withdrawal.is_on and bool(self._takers)
+        return self._withdrawal.is_on and self.are_there
 
     @property
     def _has_looked(self) -> bool:
@@ -154,7 +144,7 @@ class Replicas:
         """Send new positions of executions to siblings that may have them in memory."""
         if not self._heard:
             return
-        if len(self._takers) == len(self._heard) and not self._is_unsettled():
+        if not self._is_unsettled():
             moved = [one for one in moved if self.owner_of(one[0]) is not None]
         if moved:
             await self.send(moved)
@@ -176,7 +166,7 @@ class Replicas:
     async def show(self) -> None:
         """Announce this process to siblings, and drop those not heard for long."""
         self._loads[self.name] = self._look()
-        if self._withdrawal.look(is_alone=not self._takers):
+        if self._withdrawal.look(is_alone=not self._heard):
             self._settle()
         self._choose()
         await self.send(())
@@ -225,15 +215,12 @@ class Replicas:
         """Treat a sibling as gone, until it is heard again."""
         if self._heard.pop(name, None) is None:
             return
-        self._namers.discard(name)
+        self._loads.pop(name, None)
         self._withdrawal.lose(name)
         subject = self._unheard.pop(name, None)
         if subject is not None:
             self._bus.inbox().forget(subject)
-        if name in self._takers:
-            self._takers.discard(name)
-            self._loads.pop(name, None)
-            self._settle()
+        self._settle()
 
     @property
     def rest_seconds(self) -> float:
@@ -245,8 +232,6 @@ class Replicas:
             sender=self.name,
             moved=list(moved),
             leaves=self._has_left or self.is_withdrawn,
-            names=True,
-            buckets=True,
         )
         if moved or own.leaves:
             return own.to_json()
@@ -277,15 +262,11 @@ class Replicas:
         """Record a sibling's message about itself."""
         is_new = name not in self._heard
         self._heard[name] = self._monotonic()
-        if message.names:
-            self._namers.add(name)
-        if message.buckets:
-            self._takers.add(name)
-            if message.wanted is not None:
-                self._loads[name] = Load(message.wanted, message.spare)
-            if name == self._names()[0] and message.active is not None:
-                self._chosen = message.active
-            self._settle()
+        if message.wanted is not None:
+            self._loads[name] = Load(message.wanted, message.spare)
+        if name == self._names()[0] and message.active is not None:
+            self._chosen = message.active
+        self._settle()
         if is_new:
             # A new sibling learns of this process at once.
             self._bus.send_nowait(self._subject, self._encoded(()))
@@ -320,7 +301,7 @@ class Replicas:
         return load is not None and load.has_spare
 
     def _names(self) -> list[str]:
-        return sorted(self._takers if self.is_withdrawn else [self.name, *self._takers])
+        return sorted(self._heard if self.is_withdrawn else [self.name, *self._heard])
 
     def _settle(self) -> None:
         """Recompute the owners, and drop copies of executions that others own now."""
@@ -335,7 +316,7 @@ class Replicas:
         dropped = self._cache.forget_where(lambda one: self.owner_of(one) is not None)
         _log.info(
             "owners_changed",
-            replicas=1 + len(self._takers),
+            replicas=1 + len(self._heard),
             active=len(active),
             is_active=self.is_active,
             dropped_copies=dropped,

@@ -19,7 +19,6 @@ _LARGEST: Final = 4 << 20
 _SECONDS: Final = 20.0
 _TRIES_SECONDS: Final = 60.0
 _TRIES: Final = 5
-_MISSING: Final = 404
 
 
 class _Later(Exception):
@@ -81,9 +80,6 @@ class Locks:
             raise LibrariesFailed(f"the lock of {wanted} is too large") from error
         if status in _LATER:
             raise _Later(f"HTTP {status}")
-        if status == _MISSING:
-            # An edge of the release before, whose versions have no locks.
-            return None
         if status >= 300:
             raise LibrariesFailed(f"the lock of {wanted}: HTTP {status}")
         try:

@@ -19,7 +19,6 @@ _MOST_UNSENT_BYTES = 1 << 20
 _MOST_WAITING = 64
 _POST_SECONDS = 5.0
 _SETTLE_SECONDS = 0.5
-_NO_ROUTE = frozenset({404, 405, 501})
 
 _log = get_logger()
 
@@ -65,12 +64,9 @@ class EdgeOutput:
         self._edge = edge
         self._waiting: deque[tuple[OutputPlace, bytes]] = deque(maxlen=_MOST_WAITING)
         self._posting: asyncio.Task[None] | None = None
-        self._is_refused = False
 
     def send(self, place: OutputPlace, body: bytes) -> None:
         """Put a batch behind those that wait; the oldest is dropped when there are many."""
-        if self._is_refused:
-            return
         self._waiting.append((place, body))
         if self._posting is None:
             self._posting = asyncio.create_task(self._post_all())
@@ -95,8 +91,5 @@ class EdgeOutput:
         except (EdgeUnreachable, TimeoutError, NoetlError) as error:
             _log.info("output_not_sent", event_id=place.event_id, error=str(error))
             return
-        if status in _NO_ROUTE:
-            # An edge of the release before; asked again by the next process only.
-            self._is_refused = True
-            self._waiting.clear()
-            _log.info("output_not_taken", status=status)
+        if status >= 300:
+            _log.info("output_not_taken", event_id=place.event_id, status=status)

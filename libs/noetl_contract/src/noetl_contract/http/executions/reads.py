@@ -28,7 +28,6 @@ class ExecutionEntry(Model):
     parent_execution_id: int | str | None
     error: str | None
     soft_errors: int
-    # absent from the release before
     cause: Cause | None = None
     soft_error: Cause | None = None
     paused: Literal[True] | None = None

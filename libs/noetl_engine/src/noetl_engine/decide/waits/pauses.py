@@ -45,9 +45,8 @@ def decide_resume(draft: Draft, message: ResumeMessage) -> None:
         text = f"Cannot resume execution in {state.status} state"
         draft.decision.answer = Answer(status=422, error=text)
         return
-    if state.paused:
-        if state.pause is not None:  # the release before wrote no row
-            draft.decision.timers_done.append(state.pause)
+    if state.pause is not None:
+        draft.decision.timers_done.append(state.pause)
         meta = _said(message) or None
         draft.append(draft.row(EventType.EXECUTION_RESUMED, PLAYBOOK_NODE, "RUNNING", meta=meta))
         continue_loops(draft)

@@ -38,7 +38,7 @@ type Kept = PageRequest | PageResult
 
 
 class NoRightError(Refusal):
-    """503: the edge's login at the broker is one of the release before."""
+    """503: the edge's login at the broker lacks a right."""
 
 
 class PageRequests:

@@ -48,7 +48,6 @@ class SecretBox:
     Args:
         keys: wraps the data keys.
         allows_plain: whether unencrypted rows of a Python server are read.
-        version: the version of new records.
         oldest: the oldest version that is read; 2 once all records are bound to their rows.
     """
 
@@ -57,12 +56,10 @@ class SecretBox:
         keys: KeyManager,
         *,
         allows_plain: bool = False,
-        version: int = BOUND,
         oldest: int = UNBOUND,
     ) -> None:
         self._keys = keys
         self._allows_plain = allows_plain
-        self._version = version
         self._oldest = oldest
 
     async def close(self, value: Json, *, row: str) -> Closed:
@@ -104,7 +101,7 @@ class SecretBox:
         except NotAnEnvelope:
             plaintext, _ = await self._plaintext(text, row)
             return (await self._closed(plaintext, row)).text
-        if envelope.version < self._version:
+        if envelope.version < BOUND:
             plaintext = envelope.open(await self._keys.unwrap(envelope.dek), row=row)
             return (await self._closed(plaintext, row)).text
         if await self._keys.is_current(envelope.dek):
@@ -116,8 +113,7 @@ class SecretBox:
     async def _closed(self, plaintext: bytes, row: str) -> Closed:
         data_key = new_data_key()
         dek = await self._keys.wrap(data_key)
-        bound = None if self._version == UNBOUND else row
-        envelope = Envelope.seal(plaintext, data_key=data_key, dek=dek, row=bound)
+        envelope = Envelope.seal(plaintext, data_key=data_key, dek=dek, row=row)
         return Closed(envelope.encode(), dek.version)
 
     async def _plaintext(self, text: str, row: str) -> tuple[bytes, str]:

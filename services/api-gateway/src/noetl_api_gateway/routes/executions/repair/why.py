@@ -66,7 +66,7 @@ async def answer_of(services: Services, number: int) -> WhyAnswer:
 
 
 async def _joins(services: Services, execution_id: int) -> list[OpenJoin]:
-    """Ask for the joins that wait; without an answer (the release before has none) return none."""
+    """Ask for the joins that wait; if no answer comes in time, return none."""
     query = JoinsQuery(execution_id=execution_id)
     try:
         found = await services.ask(
