@@ -59,8 +59,6 @@ class Load:
         counts: requests by what they asked.
         failed: what went wrong, a line each.
         slowest: seconds of the slowest request, by what it asked.
-        is_excused, excused: whether edges close without having sent clients away, as those of an
-            earlier release do, and how many requests met that on a connection that was kept.
         cuts: event streams that ended before their execution and were gone on with.
         last_answer, gap: when a request was last answered, and the longest time without an answer.
     """
@@ -71,8 +69,6 @@ class Load:
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=dict)
-    is_excused: bool = False
-    excused: int = 0
     cuts: int = 0
     stopping: bool = False
     statuses: Counter[str] = field(default_factory=Counter)
@@ -99,12 +95,6 @@ class Load:
         self.counts[what] += 1
         try:
             answer = await client.request(method, path, **more)
-        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
-            if self.is_excused:
-                self.excused += 1
-            else:
-                self._fail(what, f"{type(error).__name__} {error}", began)
-            return None
         except httpx.HTTPError as error:
             self._fail(what, f"{type(error).__name__} {error}", began)
             return None

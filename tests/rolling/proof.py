@@ -53,8 +53,6 @@ from noetl_testkit.stack import command, execute, finish, register
 from noetl_testkit.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-NEWEST = 3
-"""The release before is the state in front of so many of the newest migrations."""
 STALL_SECONDS = 10.0
 """So long an execution may stand still while processes are replaced: others take over."""
 _SETUP_SECONDS = 600
@@ -109,14 +107,12 @@ def loaded(load: Load) -> Iterator[None]:
         problem("executions have not ended after two minutes")
 
 
-def roll(fleet: Fleet, load: Load, *, is_edge_abrupt: bool = False) -> None:
+def roll(fleet: Fleet) -> None:
     """Replace every process, one after the other."""
     for service in SERVICES:
         began = time.monotonic()
-        load.is_excused = is_edge_abrupt and service == EDGE
         for replica in fleet.of(service):
             fleet.roll(replica)
-        load.is_excused = False
         print(f"  {service}: {time.monotonic() - began:.1f} s")
 
 
@@ -143,8 +139,6 @@ def tell(load: Load, fleet: Fleet) -> Findings:
     slowest = {what: f"{seconds:.2f} s" for what, seconds in load.slowest.items()}
     print(f"  failed: {len(load.failed)}; slowest: {slowest}")
     print(f"  longest time without an answer: {load.gap:.2f} s; streams gone on with: {load.cuts}")
-    if load.excused:
-        print(f"  met the closing port of an edge of the release before: {load.excused}")
     for one in load.failed[:20]:
         problem(one)
     findings = judged(fleet, load.accepted, stall_limit=STALL_SECONDS)
@@ -224,7 +218,7 @@ def restart(fleet: Fleet, balancer: Balancer, rate: float) -> None:
     start(fleet, balancer)
     load = Load(fleet.url, rate)
     with loaded(load):
-        roll(fleet, load)
+        roll(fleet)
     if set(fleet.ends) != {0}:
         problem(f"exit codes after SIGTERM: {dict(fleet.ends)}")
     findings = tell(load, fleet)
@@ -258,8 +252,7 @@ def upgrade(fleet: Fleet, balancer: Balancer, rate: float, code: Path) -> None:
         settled = len(load.accepted) + 10
         wait_until(lambda: len(load.accepted) >= settled)
         fleet.code = None
-        shell = code / "services/api-gateway/src/noetl_api_gateway/http/shell.py"
-        roll(fleet, load, is_edge_abrupt="is_draining" not in shell.read_text())
+        roll(fleet)
     print(f"  exit codes of the release before: {dict(fleet.ends)}")
     tell(load, fleet)
 
@@ -407,18 +400,17 @@ def checkout(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def previous() -> str:
-    """Return the commit in front of the newest migrations."""
-    newest = sorted(migrations.folder().glob("[0-9]*.sql"))[-NEWEST]
-    found = subprocess.run(
-        [
-            *("git", "-C", str(ROOT), "log", "--diff-filter=A", "--format=%H"),
-            *("--", f"migrations/{newest.name}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    return f"{found[-1]}^"
+    """Return the tag of the last release; while there is none, the last main in front of HEAD."""
+
+    def found(*words: str) -> str:
+        git = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+
+    here = found("rev-parse", "HEAD")
+    mains = [found("rev-parse", "-q", "--verify", name) for name in ("origin/main", "main")]
+    return found("describe", "--tags", "--abbrev=0", "HEAD^") or next(
+        (main for main in mains if main not in {"", here}), "HEAD^"
+    )
 
 
 def main() -> None:
