@@ -61,7 +61,7 @@ def test_a_state_that_a_power_cut_left_stops_nobody(tmp_path: Path, text: str) -
     assert DataDirectory(tmp_path).state() is None
 
 
-def test_the_identity_of_the_release_before_gets_what_is_missing(tmp_path: Path) -> None:
+def test_an_identity_gets_what_is_missing(tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path / "data")
     known = {
         "name": "noetl-1",

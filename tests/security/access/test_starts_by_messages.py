@@ -154,7 +154,7 @@ def test_a_delivery_stays_in_the_namespace_of_who_registered_the_hook(teams: Tea
     assert teams.reach(teams.deliver("wide")) == EVERYWHERE
 
 
-def test_a_hook_of_a_release_before_stays_in_the_folder_of_its_playbook(teams: Teams) -> None:
+def test_a_hook_without_a_registrant_stays_in_the_folder_of_its_playbook(teams: Teams) -> None:
     keep(teams.admin, hook("hooks-a/old", "hooks-a/caller"))
     teams.forget_who_registered("hooks-a/old")
 

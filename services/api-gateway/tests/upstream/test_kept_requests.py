@@ -52,7 +52,7 @@ async def test_an_edge_s_login_is_enough(server: NatsServer) -> None:
     assert (dropped, broken) == (None, None)
 
 
-async def test_a_login_of_the_release_before_is_told_what_it_lacks(server: NatsServer) -> None:
+async def test_a_login_without_the_right_is_told_what_it_lacks(server: NatsServer) -> None:
     settings = nats_settings(server.instance.url_of("catalog"))
     async with connect(settings, name="edge") as bus:
         pages = PageRequests(bus)

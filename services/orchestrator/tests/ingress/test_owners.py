@@ -197,27 +197,6 @@ async def test_w23_a_sibling_that_leaves_is_asked_nothing_more(shard: Shard) -> 
     assert asked == []
 
 
-async def test_w23_a_sibling_of_the_release_before_is_asked_nothing(shard: Shard) -> None:
-    replica = await open_replica(shard)
-    told: list[bytes] = []
-    await shard.bus.subscribe(replica_moves_subject(0), lambda message: told.append(message.data))
-
-    async def show() -> None:
-        while True:
-            await shard.bus.send(
-                replica_moves_subject(0), b'{"from":"old","moved":[],"takes":true}'
-            )
-            await asyncio.sleep(0.3)
-
-    async with running(show()):
-        await eventually(lambda: replica.rooms.replicas.are_there)
-        execution_id = await shard.start()
-
-    assert replica.rooms.replicas.owner_of(execution_id) is None
-    # It may have any execution in memory, so it hears of all.
-    await eventually(lambda: any(str(execution_id).encode() in body for body in told))
-
-
 async def test_w23_what_is_very_large_is_decided_by_who_has_read_it(shard: Shard) -> None:
     first, _second = await two_replicas(shard)
     big = "x" * (first.bus.largest_message // 3)

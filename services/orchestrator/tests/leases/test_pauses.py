@@ -81,8 +81,8 @@ async def test_what_runs_goes_on_and_the_next_step_waits(
 
 
 async def test_the_sweep_sends_nothing_of_what_is_paused(shard: Shard, replica: Replica) -> None:
-    pause(replica, "pool", "shared")
     await hear(shard, replica)
+    pause(replica, "pool", "shared")
     command = await shard.command(await shard.start())
     await shard.pool.execute(
         "UPDATE noetl.command SET created_at = created_at - interval '1 h',"
@@ -92,16 +92,6 @@ async def test_the_sweep_sends_nothing_of_what_is_paused(shard: Shard, replica: 
     await replica.rooms.sweeper.sweep_unclaimed()
 
     assert not await announced(shard, command)
-
-
-async def test_an_answer_of_a_catalog_that_knows_no_pauses_lifts_none(
-    shard: Shard, replica: Replica
-) -> None:
-    pause(replica, "pool", "shared")
-
-    await hear(shard, replica)
-
-    assert replica.rooms.pauses.withholds(path="any", pool="shared")
 
 
 async def test_an_execution_s_pause_is_a_row_until_it_goes_on(shard: Shard) -> None:

@@ -103,7 +103,7 @@ def test_who_has_not_asked_since_the_word_waits_for_that() -> None:
     assert not world.look()
 
 
-def test_who_says_nothing_of_it_is_none_such_as_the_release_before() -> None:
+def test_who_says_nothing_of_it_is_none_such() -> None:
     world = World()
     world.lose()
     world.hear_and_fail()

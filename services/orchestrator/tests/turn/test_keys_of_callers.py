@@ -26,16 +26,6 @@ async def test_w5_another_request_under_a_key_is_refused(
     assert await shard.state(second["execution_id"]) is None
 
 
-async def test_w5_a_key_without_a_fingerprint_is_one_of_the_release_before(shard: Shard) -> None:
-    await shard.open_replica()
-    first = shard.start_message(idempotency_key="k")
-    await shard.send(first["execution_id"], first)
-    await shard.pool.execute("UPDATE noetl.request_key SET answer = answer - 'request_fingerprint'")
-    second = shard.start_message(idempotency_key="k") | {"payload": {"other": True}}
-
-    assert (await shard.send(second["execution_id"], second))["body"]["status"] == "duplicate"
-
-
 @pytest.mark.parametrize("field", ["idempotency_key", "dedup_key"])
 async def test_w5_callers_do_not_meet_the_keys_of_others(shard: Shard, field: str) -> None:
     """The answer `duplicate` would disclose the id of another caller's execution."""
