@@ -28,9 +28,9 @@ def door_of(replica: Replica, *, window: int = 100) -> Door:
     return Door(replica.bus, rooms.intake, shard=0, window=window)
 
 
-async def is_open(shard: Shard) -> bool:
-    """Return whether a replica takes requests."""
-    subject = write_subject(0, execution_id=1, kind="events")
+async def is_open(shard: Shard, execution_id: int) -> bool:
+    """Return whether a replica takes requests of an execution: it opens its buckets in turn."""
+    subject = write_subject(0, execution_id=execution_id, kind="events")
     return await has_listener(shard.bus, subject, b"nonsense")
 
 
@@ -146,7 +146,7 @@ async def test_w21_more_than_the_window_is_left_to_the_stream(shard: Shard) -> N
     subject = write_subject(0, execution_id=message["execution_id"], kind="execute")
 
     async with running(door_of(replica, window=0).run()):
-        await eventually(lambda: is_open(shard), what="it listens")
+        await eventually(lambda: is_open(shard, message["execution_id"]), what="it listens")
         with shard.bus.inbox().expect() as waiter:
             headers = {REPLY_HEADER: waiter.subject}
             await shard.bus.send(subject, orjson.dumps(message), headers)
@@ -200,7 +200,7 @@ async def test_w23_two_that_own_the_same_buckets_commit_each_write_once(shard: S
     first, second = await shard.open_replica(), await shard.open_replica()
 
     async with running(door_of(first).run()), running(door_of(second).run()):
-        await eventually(lambda: is_open(shard), what="they listen")
+        await eventually(lambda: is_open(shard, 1), what="they listen")
         ids = []
         for _ in range(12):
             message = shard.start_message()
@@ -229,7 +229,7 @@ async def test_w23_what_is_forwarded_is_confirmed_at_once_and_may_be_given_back(
     shard.bus.inbox().register(reply, lambda incoming: said.append(incoming.data))
 
     async with running(door_of(replica).run()):
-        await eventually(lambda: is_open(shard), what="it listens")
+        await eventually(lambda: is_open(shard, message["execution_id"]), what="it listens")
         headers = {REPLY_HEADER: reply, **FORWARDED}
         await shard.bus.send(subject, orjson.dumps(message), headers)
         await eventually(lambda: inputs, what="it is to be decided")
