@@ -221,7 +221,7 @@ def _failed_logins(settings: Settings, *, is_login_needed: bool) -> FailedLogins
     rate = settings.rates().get("failed_logins")
     if rate is None or not settings.bounds_rates(is_login_needed=is_login_needed):
         return None
-    return FailedLogins(rate, are_jwts_signed=bool(settings.oidc_issuer))
+    return FailedLogins(rate)
 
 
 def _gatekeeper(

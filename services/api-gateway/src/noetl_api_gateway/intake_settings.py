@@ -58,7 +58,7 @@ class IntakeSettings(SettingsPiece):
     default. Each process counts for itself. Workers, commands and the system are never bounded."""
     rate_limits: str = _RATES
     """Rates of one caller, of one address where none logs in: kind, how many in a second or minute,
-    how many at once. Failed logins are counted by kind and address, deliveries by listener."""
+    how many at once. Failed logins are counted by address, deliveries by listener."""
     trusted_proxies: str = ""
     """Addresses or networks of the proxies before this edge, separated by commas. Of what comes
     from there the client's address is the last one in `X-Forwarded-For` that is not in this list,

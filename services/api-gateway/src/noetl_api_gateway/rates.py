@@ -9,11 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from noetl_contract.access.keys import API_KEY
-
 _MOST_CLIENTS = 10_000
-_KEY = re.compile(API_KEY.pattern.encode())
-_JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# At least 128 bits where the characters are random, as in API keys, JWTs and session ids.
+_RANDOM = re.compile(rb"[A-Za-z0-9_.~+/=-]{32,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,57 +61,44 @@ class Buckets:
 
 
 class FailedLogins:
-    """Counts failed logins by address and kind, and delays those that guess.
+    """Counts failed logins by address, and delays those that guess.
 
-    Many people may have one address, a proxy's, so guesses from there keep out as few of them as
-    possible: only logins of the kind that is guessed, and none that can't be guessed, such as API
-    keys, of 256 random bits. A login that is tried again is no guess, so it counts once; and a
-    login that has been good lately is never kept out.
+    Many people may have one address, a proxy's, so failures from there keep out as few of them as
+    possible: no login that is too long to be guessed, as API keys, JWTs and the ids of sessions
+    are. A login that is tried again is no guess, so it counts once; and a login that has been
+    good lately is never kept out.
 
     Args:
-        rate: of new failures of one kind and address.
+        rate: of new failures of one address.
         clock: gives seconds that never go back.
-        are_jwts_signed: whether a text in the form of a JWT is nothing but one, which its
-            signature proves; else it may be a session's.
     """
 
-    def __init__(
-        self,
-        rate: Rate,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        are_jwts_signed: bool = False,
-    ) -> None:
+    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
         self._buckets = Buckets(rate, clock)
         self._seen: OrderedDict[int, bool] = OrderedDict()
-        self._forms = (_KEY, _JWT) if are_jwts_signed else (_KEY,)
 
     def wait(self, address: str, *tokens: bytes) -> float:
         """Return the seconds until a login may be tried; 0 for now."""
-        if self._is_proof(tokens) or hash((address, tokens)) in self._seen:
+        if _is_proof(tokens) or hash((address, tokens)) in self._seen:
             return 0.0
-        return self._buckets.wait(_bucket(address, tokens))
+        return self._buckets.wait(address)
 
     def note(self, address: str, *tokens: bytes, is_good: bool) -> None:
         """Note whether a login was good."""
-        if self._is_proof(tokens):
+        if _is_proof(tokens):
             return
         key = hash((address, tokens))
         if not is_good and key not in self._seen:
-            self._buckets.take(_bucket(address, tokens))
+            self._buckets.take(address)
         self._seen[key] = is_good
         self._seen.move_to_end(key)
         while len(self._seen) > _MOST_CLIENTS:
             self._seen.popitem(last=False)
 
-    def _is_proof(self, tokens: Sequence[bytes]) -> bool:
-        """Return whether none of the tokens can be guessed."""
-        return all(any(form.fullmatch(token) for form in self._forms) for token in tokens)
 
-
-def _bucket(address: str, tokens: Sequence[bytes]) -> str:
-    kind = "jwt" if all(map(_JWT.fullmatch, tokens)) else "other"
-    return f"{kind}:{address}"
+def _is_proof(tokens: Sequence[bytes]) -> bool:
+    """Return whether none of the tokens can be guessed."""
+    return all(map(_RANDOM.fullmatch, tokens))
 
 
 def parsed_rates(text: str) -> Mapping[str, Rate]:
