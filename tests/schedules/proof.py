@@ -175,7 +175,7 @@ async def replicas(stack: Stack, clock: Clock, count: int) -> AsyncIterator[list
 
 async def drained(replica: Schedules) -> None:
     """Look until nothing is due."""
-    while await replica.firings.look() == 0:
+    while await replica.firings.fire_due() == 0:
         pass
 
 

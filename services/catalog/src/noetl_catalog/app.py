@@ -1,4 +1,4 @@
-"""The parts of the catalog service and how they fit together."""
+"""The process of the catalog: connections, parts, handlers and loops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
 
 @asynccontextmanager
 async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None]:
-    """Open everything the service is made of, and serve until the block ends."""
+    """Open the parts of the service, and serve until the block ends."""
     async with connect(settings, name=_NAME) as bus, open_pool(settings, name=_NAME) as pool:
         await wait_for_schema(pool, SCHEMA)
         await check_rights(pool, service=_NAME, role=settings.postgres_user)
@@ -62,7 +62,7 @@ async def open_parts(service: Service, settings: Settings) -> AsyncIterator[None
         machines = MachineHandlers(runtime_store, settings=settings)
         rpc = RpcClient(bus)
         async with (
-            # Served first: this process leases its own machine id here, or from a replica.
+            # These handlers come first: the process may lease its machine id from itself.
             serve_rpc(bus, machines.handlers(), queue=_NAME, concurrency=4),
             lease_machine_id(rpc, _NAME) as ids,
             open_secrets(
@@ -131,7 +131,7 @@ def entry_handlers(
         parsers=parsers,
         schedules=schedules.store,
         resolver=Resolver(settings),
-        changed=schedules.hints.tell,
+        changed=schedules.hints.notify,
         triggers_changed=lambda: bus.send(TRIGGER_HINT, ChangeHint().to_json()),
     )
     return [
@@ -150,7 +150,7 @@ async def run_cleanup(
     *,
     settings: Settings,
 ) -> None:
-    """Delete silent runtimes, expired secrets and old records in intervals, until cancelled."""
+    """Delete old runtimes, secrets, records and firings every interval, until cancelled."""
     while True:
         try:
             await store.delete_silent_runtimes(silent_seconds=settings.runtime_retention_seconds)

@@ -6,7 +6,7 @@ from noetl_catalog.entries.read_handlers import ReadHandlers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
-from noetl_catalog.entries.triggers.webhook import built_in
+from noetl_catalog.entries.triggers import built_in
 from noetl_catalog.libraries import Resolver, ResolveSettings
 from noetl_catalog.schedules.store import ScheduleStore
 from noetl_common.errors import NoetlError

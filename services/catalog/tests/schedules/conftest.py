@@ -11,7 +11,7 @@ from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.register_handlers import RegisterHandlers
 from noetl_catalog.entries.store import EntryStore
 from noetl_catalog.libraries import Resolver, ResolveSettings
-from noetl_catalog.schedules import starts
+from noetl_catalog.schedules import launch
 from noetl_catalog.schedules.parts import Schedules, make_schedules
 from noetl_catalog.schedules.rows import ScheduleRow
 from noetl_catalog.settings import Settings
@@ -95,7 +95,7 @@ class Desk:
             parsers=Parsers(self.settings),
             schedules=schedules.store,
             resolver=Resolver(ResolveSettings()),
-            changed=schedules.hints.tell,
+            changed=schedules.hints.notify,
         )
         return await handlers.on_register(RegisterDocument(content=text, principal=who))
 
@@ -121,7 +121,7 @@ class Desk:
         self.now += timedelta(seconds=seconds)
         replica = by or self.replica()
         for _ in range(times):
-            await replica.firings.look()
+            await replica.firings.fire_due()
 
     async def history(self, path: str = "demo/timer") -> list[FiringBody]:
         """Return the firings of a schedule, oldest first."""
@@ -144,7 +144,7 @@ async def desk(
 
     Answers are waited for, however slow they are; tests that lose some say for how long.
     """
-    monkeypatch.setattr(starts, "_COPY_AFTER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(launch, "_COPY_AFTER_SECONDS", PATIENCE_SECONDS)
     settings = make_settings(database, nats_url=nats_url, schedule_start_seconds=PATIENCE_SECONDS)
     now = datetime(2031, 1, 1, 12, 0, tzinfo=UTC)
     async with connect(settings, name="desk") as bus, open_shard(bus) as shard:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from noetl_catalog.schedules import starts
+from noetl_catalog.schedules import launch
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Role
 from noetl_contract.http.catalog.schedules import BackfillAnswer
@@ -44,7 +44,7 @@ async def done(desk: Desk, begin: str, end: str, *, parallel: int = 4) -> Backfi
 async def test_a_year_interrupted_three_times_starts_each_day_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starts, "_COPY_AFTER_SECONDS", 1.5)
+    monkeypatch.setattr(launch, "_COPY_AFTER_SECONDS", 1.5)
     desk.settings = desk.settings.model_copy(update={"schedule_start_seconds": 2.0})
     await desk.register("cron: '30 2 * * *'", "timezone: Europe/Berlin")
     chance = random.Random(7)  # noqa: S311 -- a test

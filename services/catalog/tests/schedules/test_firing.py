@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from noetl_catalog.schedules import starts
+from noetl_catalog.schedules import launch
 from noetl_contract.access.principal import Principal
 from noetl_contract.access.rights import Right, Role
 from noetl_contract.http.catalog.entries import RegisterAnswer
@@ -39,7 +39,7 @@ async def test_replicas_share_what_is_due(desk: Desk) -> None:
     desk.now += timedelta(seconds=60)
     replicas = [desk.replica(schedule_batch=7) for _ in range(3)]
 
-    await asyncio.gather(*(one.firings.look() for one in replicas for _ in range(4)))
+    await asyncio.gather(*(one.firings.fire_due() for one in replicas for _ in range(4)))
 
     assert len(desk.shard.executions) == len(desk.shard.messages) == 30
 
@@ -50,7 +50,7 @@ async def test_a_replica_that_ends_before_the_answer_is_taken_over_without_a_sec
     await desk.register(MINUTELY)
     desk.now += timedelta(seconds=60)
     desk.shard.silent = 1
-    gone = asyncio.create_task(desk.replica().firings.look())
+    gone = asyncio.create_task(desk.replica().firings.fire_due())
     await eventually(lambda: desk.shard.messages)
     gone.cancel()
     await asyncio.wait({gone})
@@ -85,7 +85,7 @@ async def test_a_start_without_an_answer_is_sent_again_under_its_id(desk: Desk) 
 async def test_a_start_without_an_answer_is_copied_by_who_waits_for_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starts, "_COPY_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(launch, "_COPY_AFTER_SECONDS", 0.05)
     await desk.register(MINUTELY)
     desk.shard.silent = 1
 
@@ -341,7 +341,7 @@ async def test_two_replicas_fire_each_time_of_many_schedules_once(desk: Desk) ->
     replicas = [desk.replica(), desk.replica()]
     for _ in range(minutes):
         desk.now += timedelta(seconds=60)
-        await asyncio.gather(*(one.firings.look() for one in replicas))
+        await asyncio.gather(*(one.firings.fire_due() for one in replicas))
 
     assert len(desk.shard.messages) == len(desk.shard.executions) == schedules * minutes
 

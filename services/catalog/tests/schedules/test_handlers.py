@@ -97,7 +97,7 @@ async def test_history_is_read_in_pages_and_by_state(desk: Desk) -> None:
     assert isinstance(skipped, FiringList)
     assert [one.state for one in older.firings] == ["skipped", "started"]
     assert len(skipped.firings) == 2
-    assert wrong == Refusal(422, "before is no moment (RFC 3339)")
+    assert wrong == Refusal(422, "before is not a time (RFC 3339)")
     desk.shard.is_away = True
     silent = await answers.on_history(HistoryRequest(schedule_id=name))
     assert isinstance(silent, FiringList)

@@ -45,8 +45,9 @@ class InvalidDocument(Permanent):
 class Document:
     """A document with the columns derived from it.
 
-    ``problems`` are the reasons for which an execution would refuse a playbook; the document is
-    registered nevertheless.
+    Attributes:
+        problems: reasons for which an execution would refuse a playbook, although the document is
+            registered.
     """
 
     path: str
@@ -77,14 +78,14 @@ def read_document(
     more_kinds: Collection[str] = (),
     largest_module: int = LARGEST_MODULE,
 ) -> Document:
-    """Read a document; run it in a thread, since large documents take long.
+    """Parse a document; call this in a thread, because large documents take long.
 
     ``more_kinds`` of tools are accepted in addition to the built-in kinds; ``largest_module`` is
-    the most bytes of a plug-in.
+    the maximum size of a plug-in in bytes.
 
     Raises:
-        InvalidDocument: no YAML, no metadata, no path, a provider of secrets that there isn't, or a
-            subscription, schedule, trigger or plug-in that breaks a rule.
+        InvalidDocument: the document is not YAML, lacks metadata or a path, names an unknown
+            provider of secrets, or is an invalid subscription, schedule, trigger or plug-in.
     """
     try:
         root = compose(content)
@@ -130,14 +131,14 @@ def read_document(
 def document_findings(
     content: str, *, resource_type: str, more_kinds: Collection[str] = ()
 ) -> list[Finding]:
-    """Return all findings of a document: reasons for refusal, errors of a run, and warnings."""
+    """Return all findings of a document: reasons for a refusal, errors of playbooks, warnings."""
     try:
         document = read_document(content, resource_type=resource_type, more_kinds=more_kinds)
     except InvalidDocument as error:
         kind = kind_of(content) or resource_type.lower()
         findings = lint_document(content, kind=kind)
         if kind == "playbook":
-            # Findings about runs don't explain why a registration is refused.
+            # Findings about executions don't explain why the registration is refused.
             findings = [finding for finding in findings if finding.rule == "yaml"]
         whole = Finding(
             severity=Severity.ERROR, rule="document", message=error.message, line=1, column=1
@@ -147,7 +148,7 @@ def document_findings(
 
 
 def kind_word(resource_type: str) -> str:
-    """Return the stored kind for a client's word, in upper or lower case."""
+    """Return the stored kind for a client's word, which is case-insensitive."""
     word = resource_type.strip().lower()
     return _KIND_ALIASES.get(word, word)
 
@@ -161,11 +162,11 @@ def _playbook_problems(content: str, more_kinds: Collection[str]) -> tuple[Probl
 
 
 def _check_providers(keychain: Json) -> None:
-    """Check that the providers of a keychain's entries are installed here, and find no fault.
+    """Check that the providers of a keychain's entries are installed and accept their entries.
 
     Raises:
-        InvalidDocument: a provider isn't installed or rejects the entry; the text names provider,
-            entry and problem.
+        InvalidDocument: a provider isn't installed or rejects an entry; the message names the entry
+            and the problem.
     """
     for entry in keychain if isinstance(keychain, list) else ():
         if not isinstance(entry, dict):
@@ -186,7 +187,7 @@ def _trigger(tree: Mapping[str, Json], path: str) -> EndedTrigger:
     """Return the trigger of a document.
 
     Raises:
-        InvalidDocument: it has none.
+        InvalidDocument: the trigger is not valid.
     """
     try:
         return read_trigger(tree, path)
@@ -198,7 +199,7 @@ def _schedule(content: str) -> Schedule:
     """Return the schedule of a document.
 
     Raises:
-        InvalidDocument: it has none; the text is the first error with its place.
+        InvalidDocument: the schedule is not valid; the message is the first error with its place.
     """
     schedule, findings = read_schedule(content)
     if schedule is None:
@@ -213,7 +214,7 @@ def _plugin(tree: Mapping[str, Json], largest: int) -> Json:
     """Return the metadata of a plug-in document: all fields but path, version and module.
 
     Raises:
-        InvalidDocument: it is not a valid plug-in.
+        InvalidDocument: the plug-in is not valid.
     """
     try:
         return read_plugin(tree, most=largest).model_dump(
@@ -224,7 +225,7 @@ def _plugin(tree: Mapping[str, Json], largest: int) -> Json:
 
 
 def _control_character(path: str) -> str | None:
-    """Return the first character that no name may have: it would forge lines of logs and lists."""
+    """Return the first control character, which could forge lines in logs and lists, or None."""
     found = (one for one in path if unicodedata.category(one) in _CONTROL)
     return next((f"U+{ord(one):04X}" for one in found), None)
 

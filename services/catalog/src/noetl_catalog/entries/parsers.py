@@ -1,4 +1,4 @@
-"""Parse YAML documents in threads, off the event loop."""
+"""Parsing of YAML documents in threads."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +11,9 @@ _MOST_AT_ONCE = 2
 
 
 class Parsers:
-    """Calls functions that read a document: few at a time, and with a timeout.
+    """Calls functions that parse a document, with a bound of concurrent calls and a timeout.
 
-    A large document takes seconds, in which the event loop shares the interpreter with it.
+    A large document takes seconds, in which the event loop shares the interpreter with the parser.
     """
 
     def __init__(self, settings: EntrySettings) -> None:
@@ -26,7 +26,7 @@ class Parsers:
         *arguments: Arguments.args,
         **options: Arguments.kwargs,
     ) -> Result | Refusal:
-        """Return the result, or the refusal when there is none in time."""
+        """Return the result, or a refusal after the timeout."""
         try:
             async with self._slots, asyncio.timeout(self._timeout_seconds):
                 return await asyncio.to_thread(function, *arguments, **options)

@@ -1,14 +1,14 @@
 -- Statements of the catalog service, on the cluster database.
 
 -- name: lock_path
--- Serialises the versions of one path until the transaction ends, and looks the kind up.
+-- Locks the versions of one path until the transaction ends, and looks up the kind.
 -- $1 path, $2 kind
 SELECT
     pg_advisory_xact_lock(hashtextextended('noetl.catalog/' || $1::TEXT, 0)),
     EXISTS(SELECT 1 FROM noetl.resource WHERE name = $2) AS kind_is_known;
 
 -- name: find_newest_version
--- The newest version of a path that was not taken out, 0 where there is none; runs under lock_path.
+-- The newest version of a path that is not deleted, or 0; runs under lock_path.
 -- $1 path
 SELECT coalesce(max(version), 0)
 FROM noetl.catalog
@@ -16,9 +16,9 @@ WHERE path = $1 AND deleted_at IS NULL;
 
 -- name: insert_version
 -- The next version of a path; runs under lock_path.
--- Versions that were taken out count, so that no number is used twice.
+-- Deleted versions count, so that no number is used twice.
 -- $1 catalog id, $2 path, $3 kind, $4 content, $5 layout, $6 payload, $7 meta, $8 metadata,
--- $9 locks of libraries by digest or null, $10 who registers it or null
+-- $9 locks of libraries by digest or null, $10 registrant or null
 INSERT INTO noetl.catalog (
     catalog_id, path, version, kind, content, layout, payload, meta, metadata, libraries, registrant
 )
@@ -39,10 +39,9 @@ WHERE path = $2::TEXT
 RETURNING version;
 
 -- name: list_entries
--- All versions, newest first. Agents are of that kind, or their metadata says so.
--- $1 kind or null, $2 path or null, $3 whether only agents, $4 capabilities that it must have,
--- $5 limit, $6 path prefixes or null for all, $7 whether the large columns are wanted (they stay
--- unread otherwise)
+-- All versions, newest first. An agent has that kind, or its metadata says that it is an agent.
+-- $1 kind or null, $2 path or null, $3 whether only agents, $4 required capabilities, $5 limit,
+-- $6 path prefixes or null for all, $7 whether to read the large columns
 SELECT
     catalog_id, path, kind, version,
     CASE WHEN $7::BOOLEAN THEN content END AS content,
@@ -82,8 +81,7 @@ ORDER BY created_at DESC, catalog_id DESC
 LIMIT $5;
 
 -- name: find_by_id
--- $1 catalog id, $2 whether the large columns are wanted (they stay unread otherwise),
--- $3 whether deleted versions count
+-- $1 catalog id, $2 whether to read the large columns, $3 whether to include deleted versions
 SELECT
     catalog_id, path, kind, version,
     CASE WHEN $2::BOOLEAN THEN content END AS content,
@@ -95,8 +93,8 @@ WHERE catalog_id = $1
     AND (deleted_at IS NULL OR $3::BOOLEAN);
 
 -- name: find_version
--- $1 path, $2 version or null for the newest, $3 whether the large columns are wanted, $4 also
--- what was taken out
+-- $1 path, $2 version or null for the newest, $3 whether to read the large columns,
+-- $4 whether to include deleted versions
 SELECT
     catalog_id, path, kind, version,
     CASE WHEN $3::BOOLEAN THEN content END AS content,
@@ -117,7 +115,7 @@ WHERE path = $1
     AND (deleted_at IS NULL OR $4::BOOLEAN);
 
 -- name: find_lock
--- The lock of some requirements of one version, a deleted one too: executions of it may go on.
+-- The lock of requirements of one version, even a deleted one, whose executions may be running.
 -- $1 catalog id, $2 digest of the requirements
 SELECT libraries -> $2::TEXT AS lock
 FROM noetl.catalog
@@ -130,8 +128,8 @@ FROM noetl.catalog
 WHERE catalog_id = $1;
 
 -- name: find_plugins
--- Plug-ins that were not taken out, of each path one version. $1 paths, $2 their versions, null
--- for the newest, in the same order
+-- One version of each plug-in, except deleted versions. $1 paths, $2 their versions, null for the
+-- newest, in the same order
 SELECT DISTINCT ON (asked.path, asked.version)
     asked.path AS asked_path, asked.version AS asked_version, found.catalog_id, found.version,
     found.payload ->> 'digest' AS digest
@@ -143,8 +141,8 @@ WHERE found.kind = 'plugin'
 ORDER BY asked.path, asked.version, found.version DESC;
 
 -- name: find_missing
--- Those of some paths and versions of which there is none, or that were taken out. $1 paths, $2
--- their versions, null for any, in the same order
+-- Paths and versions that don't exist or are deleted. $1 paths, $2 their versions, null for any, in
+-- the same order
 SELECT
     asked.path, asked.version
 FROM unnest($1::TEXT[], $2::BIGINT[]) AS asked (path, version)
@@ -156,9 +154,9 @@ WHERE NOT EXISTS (
     );
 
 -- name: set_deleted
--- Takes versions out or puts them back; a second time changes nothing. A schedule of the path is
--- looked at, whether it is in force still or again.
--- $1 path, $2 version or null for all, $3 whether they are out
+-- Deletes or restores versions; a repetition changes nothing. A schedule of the path is checked,
+-- because it may no longer be in force, or be in force again.
+-- $1 path, $2 version or null for all, $3 whether to delete them
 WITH moved AS (
     UPDATE noetl.catalog
     SET deleted_at = CASE WHEN $3::BOOLEAN THEN now() END
@@ -178,7 +176,7 @@ looked AS (
 SELECT version FROM moved;
 
 -- name: count_catalog
--- Versions of playbooks, and workers that were heard within $1.
+-- Numbers of versions of playbooks, and of workers with a heartbeat within $1.
 SELECT
     (
         SELECT count(*) FROM noetl.catalog
@@ -190,7 +188,7 @@ SELECT
     ) AS total_workers;
 
 -- name: list_newest_subscriptions
--- The newest version of each path of that kind, without those that were taken out. $1 limit
+-- The newest version of each path of that kind, except deleted versions. $1 limit
 SELECT n.path, n.catalog_id, n.content, n.registrant
 FROM (
     SELECT DISTINCT ON (c.path) c.path, c.catalog_id, c.content, c.kind, c.registrant
@@ -203,7 +201,7 @@ ORDER BY n.path
 LIMIT $1;
 
 -- name: list_newest_triggers
--- The newest version of each path that is a trigger, without those that were taken out. $1 limit
+-- The newest version of each path that is a trigger, except deleted versions. $1 limit
 SELECT n.path, n.content, n.registrant
 FROM (
     SELECT DISTINCT ON (c.path) c.path, c.content, c.kind, c.registrant
@@ -223,8 +221,8 @@ FROM noetl.test_suite
 WHERE suite_id = $1;
 
 -- name: put_suite
--- $1 id, $2 path of the playbook, $3 tests, $4 metadata, $5 who, $6 path that a suite must have to
--- be replaced or null, $7 most suites
+-- $1 id, $2 path of the playbook, $3 tests, $4 metadata, $5 caller, $6 path that an existing suite
+-- needs to be replaced, or null, $7 maximum number of suites
 INSERT INTO noetl.test_suite AS stored (suite_id, playbook_path, tests, metadata, updated_by)
 SELECT $1::TEXT, $2::TEXT, $3::JSONB, $4::JSONB, $5::TEXT
 WHERE $6::TEXT IS NOT NULL OR (SELECT count(*) FROM noetl.test_suite) < $7::INTEGER

@@ -13,7 +13,7 @@ from noetl_engine.triggers.subscription import Subscription
 def hides(principal: Principal | None, path: str) -> bool:
     """Return whether a path is hidden from a caller.
 
-    A command is judged by its execution, where that is known; the system itself sees all.
+    Nothing is hidden from the system itself. The gateway checks commands by their executions.
     """
     if principal is None or principal.kind == "capability":
         return False
@@ -21,7 +21,7 @@ def hides(principal: Principal | None, path: str) -> bool:
 
 
 def change_refused(principal: Principal | None, path: str) -> Refusal | None:
-    """Return why a caller may not write below a path; None when it may."""
+    """Return a refusal if a caller may not write below a path."""
     if principal is None or principal.may_change(path):
         return None
     if principal.reaches(path):
@@ -43,9 +43,9 @@ def dispatch_refused(principal: Principal | None, wanted: Subscription | None) -
 
 
 def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Refusal | None:
-    """Return why a caller may not register a schedule; None when it may.
+    """Return a refusal if a caller may not register a schedule.
 
-    The executions are the caller's: it needs the right to start them itself.
+    The caller owns the executions, so it needs the right to start them.
     """
     if principal is None or wanted is None:
         return None
@@ -55,10 +55,10 @@ def schedule_refused(principal: Principal | None, wanted: Schedule | None) -> Re
 
 
 def trigger_refused(principal: Principal | None, wanted: EndedTrigger | None) -> Refusal | None:
-    """Return why a caller may not register a trigger; None when it may.
+    """Return a refusal if a caller may not register a trigger.
 
-    A trigger is notified of executions and starts a playbook with the rights of its registrant:
-    the caller has to reach the paths of both.
+    A trigger reacts to executions and starts a playbook with the rights of its registrant, so the
+    caller has to reach the paths of both.
     """
     if principal is None or wanted is None:
         return None
@@ -70,7 +70,7 @@ def trigger_refused(principal: Principal | None, wanted: EndedTrigger | None) ->
 
 
 def _start_refused(principal: Principal, path: str, named: str | None) -> Refusal | None:
-    """Return why a caller may not start a playbook on a pool; None when it may."""
+    """Return a refusal if a caller may not start a playbook on a pool."""
     if (refused := change_refused(principal, path)) is not None:
         return refused
     pool = pool_segment(execution_pool=named, playbook_path=path)
@@ -80,12 +80,12 @@ def _start_refused(principal: Principal, path: str, named: str | None) -> Refusa
 
 
 def read_registrant(kept: Json) -> Principal | None:
-    """Return the principal that registered a document, from its row; None when unknown."""
+    """Decode the principal that registered a document; return None if it is unknown."""
     return None if kept is None else Principal.model_validate(kept)
 
 
 def stems(principal: Principal | None) -> list[str] | None:
-    """Return the prefixes to filter a list by; None where everything is in reach."""
+    """Return the path prefixes that a list is filtered by, or None for no filter."""
     return None if principal is None else principal.stems()
 
 

@@ -1,4 +1,4 @@
-"""Reads of documents, one function per operation."""
+"""Operations that read documents, one function each."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from noetl_contract.http.catalog.entries import (
     UiSchema,
 )
 from noetl_contract.http.moments import rfc3339
-from noetl_contract.json import Json
+from noetl_contract.json import Json, JsonObject
 from noetl_contract.libraries.lock import LibraryLock
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.catalog import (
@@ -40,21 +40,24 @@ from noetl_contract.rpc.catalog import (
 )
 from noetl_contract.rpc.models import Nothing
 
-from noetl_catalog.entries.bodies import agent_entry, page_entry
 from noetl_catalog.entries.documents import kind_word
-from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.reach import read_registrant, stems
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, PLAYBOOK_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore
-from noetl_catalog.entries.triggers.listed import MOST_TRIGGERS, read_triggers
-from noetl_catalog.entries.triggers.webhook import built_in
+from noetl_catalog.entries.triggers import (
+    MOST_SUBSCRIPTIONS,
+    MOST_TRIGGERS,
+    built_in,
+    find_listener,
+    read_triggers,
+)
 from noetl_catalog.entries.ui_schema import read_form
 
 
 class ReadHandlers(Handlers):
-    """Playbooks and other documents as readers see them."""
+    """Operations that read playbooks and other documents."""
 
     def __init__(self, store: EntryStore, *, settings: EntrySettings, parsers: Parsers) -> None:
         self._store = store
@@ -72,7 +75,7 @@ class ReadHandlers(Handlers):
 
     @answers(AGENTS)
     async def on_agents(self, request: AgentPage) -> CatalogListAnswer:
-        """List agents, newest first, with the metadata about their abilities."""
+        """List agents, newest first, with the metadata about their capabilities."""
         listed = await self._listed(request, is_agent=True)
         return self._list_answer([agent_entry(*found) for found in listed])
 
@@ -83,7 +86,7 @@ class ReadHandlers(Handlers):
 
     @answers(UI_SCHEMA)
     async def on_ui_schema(self, request: EntryName) -> UiSchema | Refusal:
-        """Return the form that a document's workload asks for."""
+        """Return the form for a document's workload."""
         found = await find_entry(self._store, request, whole=True, texts=ENTRY_TEXTS)
         if isinstance(found, Refusal):
             return found
@@ -103,7 +106,7 @@ class ReadHandlers(Handlers):
 
     @answers(RESOLVE)
     async def on_resolve(self, request: EntryName) -> ResolvedEntry | Refusal:
-        """Return the version that an execution would run."""
+        """Return the version that an execution would use."""
         found = await find_entry(self._store, request, whole=False, texts=PLAYBOOK_TEXTS)
         if isinstance(found, Refusal):
             own = built_in(path=request.path) if request.catalog_id is None else None
@@ -116,7 +119,7 @@ class ReadHandlers(Handlers):
 
     @answers(CONTENT)
     async def on_content(self, request: ContentRequest) -> Encoded[EntryContent] | Refusal:
-        """Return the text of one version, deleted ones included; it never changes."""
+        """Return the text of one version, even a deleted one; the text never changes."""
         catalog_id = request.catalog_id
         cached = self._contents.get(catalog_id)
         if cached is not None:
@@ -141,7 +144,7 @@ class ReadHandlers(Handlers):
 
     @answers(LIBRARIES)
     async def on_libraries(self, request: LibraryName) -> LibraryLock:
-        """Return the lock of a step's libraries; an empty one where the version has none."""
+        """Return the lock of a step's libraries, or an empty lock if the version has none."""
         found = await self._store.find_lock(request.catalog_id, request.digest)
         return found or LibraryLock(lock=None, python=None, reason=None)
 
@@ -169,7 +172,7 @@ class ReadHandlers(Handlers):
         return found
 
     def _list_answer(self, entries: list[CatalogEntry]) -> CatalogListAnswer:
-        """Return a list; ``truncated`` is there only when older entries may be left out."""
+        """Return a list; the field ``truncated`` is only set if older entries may be missing."""
         if len(entries) < self._settings.catalog_list_limit:
             return CatalogListAnswer(entries=entries)
         return CatalogListAnswer(entries=entries, truncated=True)
@@ -190,3 +193,26 @@ class ReadHandlers(Handlers):
             stems=stems(wanted.principal),
             whole=not wanted.brief,
         )
+
+
+def agent_entry(entry: CatalogEntry, metadata: Json) -> CatalogEntry:
+    """Return the entry of an agent with its metadata in ``payload``, as UIs expect it."""
+    if metadata is None or not (entry.payload is None or isinstance(entry.payload, dict)):
+        return entry
+    payload = {"metadata": metadata} | (entry.payload or {})
+    return entry.model_copy(update={"payload": payload})
+
+
+def page_entry(entry: CatalogEntry, metadata: Json) -> CatalogEntry:
+    """Return an entry in the form that the list of a page expects.
+
+    The page reads name, description and number of steps from ``payload`` and the date from
+    ``meta``. Keys of the document itself are kept.
+    """
+    entry = agent_entry(entry, metadata)
+    changes: JsonObject = {}
+    if isinstance(entry.layout, list) and isinstance(entry.payload, dict):
+        changes["payload"] = {"workflow": entry.layout} | entry.payload
+    if entry.meta is None or isinstance(entry.meta, dict):
+        changes["meta"] = {"registered_at": entry.created_at} | (entry.meta or {})
+    return entry.model_copy(update=changes)

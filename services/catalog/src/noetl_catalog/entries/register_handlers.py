@@ -1,4 +1,4 @@
-"""Writes of documents: versions are added, validated, deleted and restored."""
+"""Operations that register, validate, delete and restore documents."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -41,7 +41,6 @@ from noetl_catalog.entries.documents import (
     document_findings,
     read_document,
 )
-from noetl_catalog.entries.listeners import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.entries.parsers import Parsers
 from noetl_catalog.entries.reach import (
     change_refused,
@@ -52,15 +51,16 @@ from noetl_catalog.entries.reach import (
 from noetl_catalog.entries.requested_entry import ENTRY_TEXTS, find_entry
 from noetl_catalog.entries.settings import EntrySettings
 from noetl_catalog.entries.store import EntryStore, Newer
+from noetl_catalog.entries.triggers import MOST_SUBSCRIPTIONS, find_listener
 from noetl_catalog.libraries import NO_LIBRARIES, Resolved, Resolver
 from noetl_catalog.schedules.store import NewSchedule, ScheduleStore
 
 type Changed = Callable[[], Awaitable[None]]
-"""Notifies the readers of a kind of document that there is a change."""
+"""A function that notifies the readers of a kind of document of a change."""
 
 
 class RegisterHandlers(Handlers):
-    """Playbooks and other documents, registered, deleted and restored."""
+    """Operations that register, validate, delete and restore documents."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class RegisterHandlers(Handlers):
             try:
                 stored = await self._register(item, path=None, principal=request.principal)
             except Transient:
-                # Not this document's fault, nor the next one's.
+                # A transient error is not the fault of this document or of the next.
                 raise
             except NoetlError as error:
                 stored = Refusal(error.http_status, error.message)
@@ -159,7 +159,7 @@ class RegisterHandlers(Handlers):
         return await self._moved(request, is_deletion=False)
 
     async def _notify(self, kind: str) -> None:
-        """Notify the readers of a kind of document that there is a change."""
+        """Notify the readers of a kind of document of a change."""
         if (changed := self._changed.get(kind.lower())) is not None:
             await changed()
 
@@ -226,9 +226,9 @@ class RegisterHandlers(Handlers):
     async def _listener_refused(
         self, principal: Principal | None, document: Document
     ) -> Refusal | None:
-        """Return why a subscription may not take its listener name; None when it may.
+        """Return a refusal if a subscription's listener name belongs to another caller.
 
-        Of two that listen under one name the first by path is taken.
+        Among subscriptions with one listener name, the first by path is used.
         """
         name = None if document.subscription is None else document.subscription.listener
         if principal is None or principal.is_whole or name is None:
@@ -300,7 +300,7 @@ class RegisterHandlers(Handlers):
     ) -> list[Finding]:
         """Return the findings about started playbooks that aren't registered.
 
-        Names outside of the caller's reach are not looked up, so findings don't disclose them.
+        Names outside of the caller's namespaces are not looked up, so findings don't disclose them.
         """
         named = {
             (one.name, one.version)
@@ -311,11 +311,11 @@ class RegisterHandlers(Handlers):
 
 
 async def _unregistered(store: EntryStore, named: Sequence[NamedPlugin]) -> list[Finding]:
-    """Return the findings about plug-ins that a playbook names and the catalog hasn't got."""
+    """Return the findings about plug-ins that a playbook names and the catalog lacks."""
     if not named:
         return []
-    asked = {one.name: read_reference(one.name) for one in named}
-    return unknown_plugins(named, await store.find_plugins(asked))
+    references = {one.name: read_reference(one.name) for one in named}
+    return unknown_plugins(named, await store.find_plugins(references))
 
 
 def _batch_result(index: int, stored: RegisterAnswer | Refusal) -> BatchResult:

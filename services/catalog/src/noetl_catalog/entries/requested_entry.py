@@ -1,4 +1,4 @@
-"""Search for the entry that a request names; each operation has its texts of refusal."""
+"""Look-up of the entry that a request names; each operation has its own refusals."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,9 @@ _LAST_VERSION = 32_767
 class RefusalTexts:
     """Texts of refusals.
 
-    ``has_strict_versions``: a number out of the range of versions is invalid (422) instead of not
-    found (404).
+    Attributes:
+        has_strict_versions: whether a number outside of the range of versions is refused as invalid
+            (422) instead of not found (404).
     """
 
     neither: str
@@ -52,9 +53,9 @@ async def find_entry(
     texts: RefusalTexts,
     even_deleted: bool = False,
 ) -> CatalogEntry | Refusal:
-    """Find the entry with the id, or else with the path and the version.
+    """Return the entry with the id, or with the path and the version.
 
-    Entries outside of the caller's reach count as missing.
+    Entries outside of the caller's namespaces count as missing.
     """
     found = await _found(store, name, whole=whole, texts=texts, even_deleted=even_deleted)
     if isinstance(found, Refusal) or not hides(name.principal, found.path):
@@ -93,6 +94,6 @@ async def _found(
 
 
 def _integer(value: int | str) -> int | None:
-    """Return a 64-bit integer given as a number or as decimal text."""
+    """Return a 64-bit integer from a number or decimal text, or None."""
     number = parse_i64(value) if isinstance(value, str) else value
     return number if is_i64(number) else None

@@ -13,20 +13,10 @@ from noetl_contract.rpc.catalog import CatalogCounts
 from noetl_pg.database import Session, Store
 
 from noetl_catalog.entries.documents import Document
-from noetl_catalog.entries.triggers.listed import TriggerDocument
+from noetl_catalog.entries.triggers import SubscriptionDocument, TriggerDocument
 
 type AlsoKeep = Callable[[Session, int], Awaitable[None]]
 """Writes what belongs to a version, in its transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionDocument:
-    """The text of a subscription."""
-
-    path: str
-    catalog_id: int
-    content: str | None
-    registrant: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +118,14 @@ class EntryStore(Store):
         return sorted(row["version"] for row in rows)
 
     async def find_lock(self, catalog_id: int, digest: str) -> LibraryLock | None:
-        """Return a version's lock for its requirements; None if it was stored without one."""
+        """Return a version's lock for requirements, or None if it has none."""
         kept = await self._db.fetchval("find_lock", catalog_id, digest)
         return None if kept is None else LibraryLock.model_validate(kept)
 
     async def find_plugins(self, asked: Mapping[str, PluginReference]) -> dict[str, PluginPin]:
-        """Return the versions of plug-ins, by the requested names.
+        """Return the versions of existing plug-ins by the requested names.
 
-        Without a version it is the newest; what isn't there is absent.
+        If a reference has no version, the newest version is returned.
         """
         references = list(asked.values())
         paths = [one.path for one in references]
@@ -155,7 +145,7 @@ class EntryStore(Store):
     async def find_missing(
         self, asked: Collection[tuple[str, int | None]]
     ) -> set[tuple[str, int | None]]:
-        """Return those of the given paths and versions (None: any) that aren't registered."""
+        """Return the unregistered ones among paths with a version, or None for any version."""
         wanted = list(asked)
         rows = await self._db.fetch(
             "find_missing", [path for path, _ in wanted], [version for _, version in wanted]
@@ -168,7 +158,7 @@ class EntryStore(Store):
         return CatalogCounts(**row)
 
     async def find_registrant(self, catalog_id: int) -> Json:
-        """Return the stored registrant of a version; None when unknown."""
+        """Return the stored registrant of a version, or None if it is unknown."""
         kept: Json = await self._db.fetchval("find_registrant", catalog_id)
         return kept
 

@@ -43,13 +43,13 @@ class SuiteStore(Store):
         return None if row is None else SuiteBody(file_path=_file_of(wanted.suite_id), **row)
 
     async def delete(self, suite: SuiteBody) -> bool:
-        """Delete a suite; False when it is gone or now belongs to another playbook."""
+        """Delete a suite; return False if it is gone or belongs to another playbook now."""
         found = await self._db.fetchval("delete_suite", suite.suite_id, suite.playbook_path)
         return found is not None
 
 
 class SuiteHandlers(Handlers):
-    """Operations on suites; a caller reaches a suite if it reaches the suite's playbook."""
+    """Operations on suites; a caller reaches a suite through the suite's playbook."""
 
     def __init__(self, store: SuiteStore) -> None:
         self._store = store
@@ -61,11 +61,11 @@ class SuiteHandlers(Handlers):
 
     @answers(SUITE_PUT)
     async def on_put(self, request: SuitePut) -> SuiteBody | Refusal:
-        """Store a suite, replacing the suite with the same id."""
+        """Store a suite, or replace the suite with the same id."""
         suite_id = _id_of(request.suite_id)
         if isinstance(suite_id, Refusal):
             return suite_id
-        # A suite without a playbook is judged by its own name as a path.
+        # The path of a suite without a playbook is its own name.
         wanted = request.model_copy(update={"suite_id": suite_id})
         known = await self._store.find(suite_id)
         for suite in (wanted, known):
@@ -79,7 +79,7 @@ class SuiteHandlers(Handlers):
         if kept is not None:
             return kept
         if await self._store.find(suite_id) is not None:
-            return Refusal(409, f"Test suite '{suite_id}' has just been changed by somebody else")
+            return Refusal(409, f"Test suite '{suite_id}' has just been changed by another caller")
         return Refusal(422, f"There are {_MOST} test suites already")
 
     @answers(SUITE_DELETE)
@@ -98,7 +98,7 @@ class SuiteHandlers(Handlers):
         )
 
     async def _found(self, name: str, principal: Principal | None) -> SuiteBody | Refusal:
-        """Return a suite in reach of a caller."""
+        """Return a suite, or a refusal if it is unknown or hidden from the caller."""
         suite_id = _id_of(name)
         if isinstance(suite_id, Refusal):
             return suite_id
@@ -109,7 +109,7 @@ class SuiteHandlers(Handlers):
 
 
 def _id_of(name: str) -> str | Refusal:
-    """Return an id in its stored form: characters not allowed in file names become `_`."""
+    """Return an id in its stored form, in which characters not allowed in file names are `_`."""
     spelled = _OTHERS.sub("_", name)
     suite_id = spelled.strip("/.")
     if len(suite_id) > _LONGEST or not all(suite_id.split("/")) or ".." in spelled.split("/"):

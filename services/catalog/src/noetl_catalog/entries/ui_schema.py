@@ -57,7 +57,7 @@ class _Directive:
 
 
 def read_form(content: str) -> Form:
-    """Read a document; the form of an unreadable document is empty, never an error."""
+    """Return the form of a document; for an unreadable document the form is empty."""
     try:
         root = compose(content)
     except DecodeError:
@@ -106,13 +106,13 @@ def _kind(node: Node) -> str:
         return "null"
     value = node.value
     if value is None and not node.style and _NOT_FINITE.fullmatch(node.text):
-        # JSON has no infinity: the value is null, the field asks for a number still.
+        # JSON has no infinity, so the value is null, but the field is still a number.
         return "number"
     return _KINDS[type(value)]
 
 
 def _directives(content: str) -> dict[str, _Directive]:
-    """Scan the lines of every block called ``workload``, at any depth."""
+    """Parse the comments in every block called ``workload``, at any depth."""
     found: dict[str, _Directive] = {}
     block_indent: int | None = None
     child_indent: int | None = None
@@ -129,7 +129,7 @@ def _directives(content: str) -> dict[str, _Directive]:
         if indent <= block_indent:
             block_indent = None
             continue
-        # The first deeper line fixes the indent, so that nested keys take no part.
+        # The first line of the block defines its indent, so that nested keys are skipped.
         child_indent = indent if child_indent is None else child_indent
         key = _KEY.match(line)
         if indent != child_indent or key is None:

@@ -1,4 +1,4 @@
-"""Calls to providers: bounded in time and size, with errors that quote no secret."""
+"""HTTP calls to providers, with limits of time and size, and with errors that quote no secret."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ _LONGEST_EXCERPT = 200
 
 
 class Options(TypedDict, total=False):
-    """Parts of a call beside its address."""
+    """Optional parts of a call."""
 
     headers: Mapping[str, str]
     params: Mapping[str, str]
@@ -28,15 +28,15 @@ class Options(TypedDict, total=False):
 
 
 class Calls:
-    """HTTP for one provider.
+    """HTTP calls to one provider.
 
     Args:
-        client: shared by all providers.
-        provider: as errors name it.
-        timeout_seconds: of one call.
-        failed: the error for failures of the network and the provider; by its status workers
-            decide whether to retry.
-        ca_file: a certificate authority of the provider's own.
+        client: the client that all providers share.
+        provider: name of the provider in errors.
+        timeout_seconds: timeout of one call.
+        failed: error for failures of the network and the provider; its status determines whether
+            workers retry.
+        ca_file: file of the provider's own certificate authority.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Calls:
         """Return a text of an answer.
 
         Raises:
-            ProviderFailed: it has none, for the given reason.
+            ProviderFailed: the answer lacks the text; ``otherwise`` is the reason.
         """
         value = answer.get(name)
         if not isinstance(value, str):
@@ -77,7 +77,7 @@ class Calls:
         """Call and return a JSON object.
 
         Raises:
-            ProviderFailed: no answer in time, not a 2xx, or no object.
+            ProviderFailed: the call failed or timed out, or the answer is not a 2xx with an object.
         """
         body = await self.body(method, url, **options)
         try:
@@ -92,7 +92,7 @@ class Calls:
         """Call and return the bytes of a 2xx.
 
         Raises:
-            ProviderFailed: no answer in time, not a 2xx, or more than a secret can have.
+            ProviderFailed: the call failed or timed out, or the answer is not a 2xx or too large.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -118,14 +118,14 @@ class Calls:
                 if len(body) > _LARGEST_ANSWER:
                     raise self.failed(f"the answer has more than {_LARGEST_ANSWER} bytes")
         if not answer.is_success:
-            # A refusal holds no secret, and operators see nothing else.
+            # A refusal contains no secret, and operators have no other information.
             excerpt = body[: 4 * _LONGEST_EXCERPT].decode("utf-8", "replace")[:_LONGEST_EXCERPT]
             raise self.failed(f"HTTP {answer.status_code} {excerpt}".rstrip())
         return bytes(body)
 
 
 def after_seconds(seconds: Json) -> datetime | None:
-    """Return the time that many seconds from now; None when the value is no valid number."""
+    """Return the time after some seconds, or None if the value is not a valid number."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | str):
         return None
     try:
@@ -135,12 +135,12 @@ def after_seconds(seconds: Json) -> datetime | None:
 
 
 def as_text(value: Json) -> str:
-    """Return a secret as text; other values as JSON."""
+    """Return a text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 async def read_file(path: str) -> str | None:
-    """Return a mounted file without the space around it, None when it can't be read."""
+    """Return the stripped text of a mounted file, or None if it can't be read."""
     try:
         return (await asyncio.to_thread(Path(path).read_text)).strip()
     except (OSError, ValueError):

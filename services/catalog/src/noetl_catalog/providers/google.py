@@ -1,4 +1,4 @@
-"""The login of a machine at Google, which key management and providers of secrets share."""
+"""Access tokens of a machine at Google, for the key manager and for providers of secrets."""
 
 from noetl_catalog.providers.calls import Calls, after_seconds
 from noetl_catalog.providers.provider import Secret
@@ -8,7 +8,7 @@ async def metadata_token(calls: Calls, url: str) -> Secret:
     """Return an access token of the machine's own service account.
 
     Raises:
-        ProviderFailed: it can't be had.
+        ProviderFailed: the metadata server returns no token.
     """
     answer = await calls.json("GET", url, headers={"metadata-flavor": "Google"})
     problem = "the metadata server gave no access token"

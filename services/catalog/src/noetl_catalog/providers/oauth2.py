@@ -1,4 +1,4 @@
-"""Access tokens of any OAuth2 issuer: by client credentials or a refresh token (RFC 6749)."""
+"""Access tokens of any OAuth2 issuer, with client credentials or a refresh token (RFC 6749)."""
 
 import base64
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ REFRESH: Final = "refresh_token"
 _METHODS = ("GET", "POST", "PUT")
 _OF_CLIENT = ("client_id", "client_secret", "scope", "audience")
 _GRANTS = ("client_credentials", REFRESH)
-# Of a request by a refresh token; both come from the entry and its credential.
+# Fields of a request with a refresh token that an entry must not set itself.
 _FIXED = ("grant_type", "refresh_token")
 _SCHEMES = ("https", "http")
 
 
 class OAuth2(Provider):
-    """Asks an issuer's token endpoint; the value is its answer, with ``access_token`` in it."""
+    """Requests tokens from an issuer; the value is the whole answer with its ``access_token``."""
 
     asks_again: ClassVar[bool] = True
     credential_type: ClassVar[str] = "bearer"
 
     @classmethod
     def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:
-        """Return the problem with an entry's grant; None when it is valid."""
+        """Return the problem of an entry's grant, or None."""
         grant = entry.get("grant") or _GRANTS[0]
         if grant not in _GRANTS:
             return f"'grant' is none of {', '.join(_GRANTS)}"
@@ -41,7 +41,7 @@ class OAuth2(Provider):
         return next((f"'{name}' comes with 'grant'" for name in _FIXED if name in more), None)
 
     async def fetch(self, reference: str) -> Secret:
-        """Refuse a bare reference: a token needs the keys of an entry.
+        """Refuse a reference without an entry, because a request needs the keys of an entry.
 
         Raises:
             ProviderMisconfigured: always.
@@ -71,14 +71,14 @@ class OAuth2(Provider):
             raise self._calls.failed("the answer has no access_token")
         if not sent:
             return Secret(answer, self._end(answer, options))
-        # The refresh token is for the catalog alone.
+        # Only the catalog may see the refresh token.
         now = answer.pop("refresh_token", None)
         is_new = isinstance(now, str) and now not in ("", sent)
         replaced = Replaced("refresh_token", sent, str(now)) if is_new else None
         return Secret(answer, self._end(answer, options), replaced)
 
     def _refresh_token(self, options: JsonObject) -> str:
-        """Return the refresh token to send; empty for the other grant."""
+        """Return the refresh token to send, or an empty text for the other grant."""
         if options.get("grant") != REFRESH:
             return ""
         token = _mapping(options.get("client")).get("refresh_token")
@@ -122,7 +122,7 @@ class OAuth2(Provider):
         return {"headers": headers, "data": _texts(fields)}
 
     def _end(self, answer: JsonObject, options: JsonObject) -> datetime | None:
-        """Return the expiry of a token: from its issuer's answer, else from the entry."""
+        """Return the expiry of a token, from the answer of the issuer or from the entry."""
         seconds = answer.get("expires_in")
         if seconds is None:
             seconds = options.get("ttl_seconds")

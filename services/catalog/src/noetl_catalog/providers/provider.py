@@ -14,7 +14,7 @@ from noetl_catalog.providers.settings import ProviderSettings
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A field of the stored credential that the issuer replaced: value sent, and new value."""
+    """A field of the stored credential that the issuer has replaced: sent value and new value."""
 
     name: str
     sent: str = field(repr=False)
@@ -23,42 +23,42 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret, text or several texts by key, and when its issuer lets it expire."""
+    """A secret, which is a text or several texts by key, with its expiry."""
 
     value: Json = field(repr=False)
     expires_at: datetime | None = None
     replaced: Replaced | None = field(default=None, repr=False)
-    """The credential's field that the issuer replaced in its answer, such as a refresh token."""
+    """The field of the credential that the issuer has replaced, such as a refresh token."""
 
 
 class Provider(ABC):
     """A store or issuer of secrets.
 
-    An entry point of the group ``noetl.keychain_providers`` gives the class; its name is the
-    ``provider`` of keychain entries. One object is made for each time a secret is fetched.
+    An entry point of the group ``noetl.keychain_providers`` names the class; the name of the entry
+    point is the ``provider`` of keychain entries. One object is created for each fetch of a secret.
 
     Args:
-        calls: HTTP with a timeout, a bound, and errors that name the provider and quote no secret.
-        settings: addresses and logins of the built-in providers; others read their own.
+        calls: HTTP client with limits, whose errors name the provider and quote no secret.
+        settings: addresses and logins of the built-in providers; others have their own settings.
     """
 
     asks_again: ClassVar[bool] = False
-    """Whether workers retry after a failure (502 in place of 500)."""
+    """Whether workers retry after a failure (status 502 instead of 500)."""
     credential_type: ClassVar[str] = "keychain"
-    """The type of credential that the value is for the tools whose ``auth`` names the entry."""
+    """Type of the credential for tools whose ``auth`` names the entry."""
 
     def __init__(self, calls: Calls, settings: ProviderSettings) -> None:
         self._calls = calls
         self._settings = settings
 
     @classmethod
-    def ca_file(cls, settings: ProviderSettings) -> str:  # noqa: ARG003 -- of those that have one
-        """Return the file of a certificate authority of the provider's own; empty without one."""
+    def ca_file(cls, settings: ProviderSettings) -> str:  # noqa: ARG003 -- for subclasses
+        """Return the file of the provider's own certificate authority, or an empty text."""
         return ""
 
     @classmethod
-    def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:  # noqa: ARG003 -- of some
-        """Return the problem with an entry that is being registered; None when it is valid."""
+    def entry_problem(cls, entry: Mapping[str, Json]) -> str | None:  # noqa: ARG003 -- for subclasses
+        """Return the problem of an entry that is being registered, or None."""
         return None
 
     @abstractmethod
@@ -66,17 +66,17 @@ class Provider(ABC):
         """Return the secret that a reference names.
 
         Raises:
-            ProviderFailed: there is none, or it can't be had.
+            ProviderFailed: the secret doesn't exist or can't be read.
         """
 
     async def fetch_entry(self, reference: str, options: JsonObject) -> Secret:  # noqa: ARG002
-        """Return the secret of an entry; for providers that use the entry's other keys too.
+        """Return the secret of an entry, for providers that also use other keys of the entry.
 
         Args:
-            reference: the place of the secret.
-            options: the entry's keys, rendered; those that say how it is kept are left out.
+            reference: name of the secret.
+            options: rendered keys of the entry, except the keys about its caching.
 
         Raises:
-            ProviderFailed: there is none, or it can't be had.
+            ProviderFailed: the secret doesn't exist or can't be read.
         """
         return await self.fetch(reference)

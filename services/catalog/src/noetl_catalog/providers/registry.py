@@ -1,4 +1,4 @@
-"""Providers by the name that keychain entries use: ours and those of other packages."""
+"""Providers of all installed packages by the names that keychain entries use."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -20,10 +20,10 @@ from noetl_catalog.providers.settings import ProviderSettings
 
 GROUP: Final = "noetl.keychain_providers"
 OAUTH2: Final = "oauth2"
-# In the order in which errors have always named them.
-_OURS = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", OAUTH2)
+# In the order in which errors name them.
+_BUILT_IN = ("gcp", "gcp_iam", "k8s", "vault", "aws", "aws_sts", "azure", "azure_oauth", OAUTH2)
 _PACKAGE = "noetl-keychain-providers"
-_PACKAGED = frozenset(_OURS) - {OAUTH2}
+_PACKAGED = frozenset(_BUILT_IN) - {OAUTH2}
 _ALIASES: Mapping[str, str] = {
     "gcp_iamcredentials": "gcp_iam",
     "kubernetes": "k8s",
@@ -33,7 +33,7 @@ _ALIASES: Mapping[str, str] = {
     "azure_aad": "azure_oauth",
 }
 _BUILDS = metrics.counter(
-    "noetl_secret_provider_build_total", "Providers made", ["provider", "region", "status"]
+    "noetl_secret_provider_build_total", "Created providers", ["provider", "region", "status"]
 )
 
 
@@ -61,8 +61,8 @@ def load_providers(found: Iterable[EntryPoint] | None = None) -> Mapping[str, ty
     """Return the providers of all installed packages, by name.
 
     Raises:
-        BadExtension: two packages bring the same name, one can't be loaded, or what one brings is
-            no provider.
+        BadExtension: two packages use the same name, or an entry point can't be loaded or is not a
+            provider.
     """
     kinds: dict[str, type[Provider]] = {}
     for extension in extensions(GROUP, "keychain secret provider", taken=_ALIASES, found=found):
@@ -75,7 +75,7 @@ def load_providers(found: Iterable[EntryPoint] | None = None) -> Mapping[str, ty
 
 @cache
 def installed_providers() -> Mapping[str, type[Provider]]:
-    """Return what `load_providers` does, read once."""
+    """Return the result of `load_providers`, which is cached."""
     return load_providers()
 
 
@@ -83,16 +83,16 @@ def check_provider(name: str, kinds: Mapping[str, type[Provider]] | None = None)
     """Return the class of a provider.
 
     Raises:
-        UnknownProvider: there is none of that name; the text lists those that there are, or
-            names the package.
+        UnknownProvider: no provider has that name; the text lists the installed providers, or names
+            the package.
     """
     known = installed_providers() if kinds is None else kinds
     found = known.get(kind_of(name))
     if found is None and kind_of(name) in _PACKAGED:
         raise MissingProvider(provider=name, package=_PACKAGE)
     if found is None:
-        ours = [one for one in _OURS if one in known]
-        supported = ", ".join([*ours, *sorted(known.keys() - set(ours))])
+        built_in = [one for one in _BUILT_IN if one in known]
+        supported = ", ".join([*built_in, *sorted(known.keys() - set(built_in))])
         raise UnknownProvider(provider=name[:100], supported=supported)
     return found
 
@@ -101,10 +101,10 @@ class Providers:
     """Factory of providers by name.
 
     Args:
-        client: HTTP for all of them.
-        settings: their addresses and logins.
-        region: of this cluster, for the metrics.
-        kinds: the providers; those of all installed packages unless given.
+        client: HTTP client of all providers.
+        settings: addresses and logins of the providers.
+        region: region of this cluster, for metrics.
+        kinds: the providers, by default those of all installed packages.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Providers:
         self._kinds = installed_providers() if kinds is None else kinds
 
     def is_known(self, name: str) -> bool:
-        """Return whether a provider of that name is installed."""
+        """Return whether a provider of a name is installed."""
         return kind_of(name) in self._kinds
 
     def build(self, name: str) -> Provider:

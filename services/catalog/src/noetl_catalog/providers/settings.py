@@ -1,4 +1,4 @@
-"""Settings of the providers of secrets; the names are those of the clouds' own tools."""
+"""Settings of the providers of secrets; the clouds' own tools use the same names."""
 
 from noetl_common.environment.pieces import SettingsPiece
 from pydantic import AliasChoices, Field, SecretStr
@@ -15,99 +15,99 @@ class ProviderSettings(SettingsPiece):
     """Timeout of one call to a provider of secrets."""
 
     gcp_sm_endpoint: str = "https://secretmanager.googleapis.com/v1"
-    """Google's secret manager."""
+    """Address of Google's Secret Manager."""
     gcp_metadata_token_url: str = f"{_METADATA}/token"
-    """Source of Google's access tokens."""
+    """Address of the metadata server that issues Google's access tokens."""
     gcp_project: str = Field(
         default="", validation_alias=AliasChoices("GOOGLE_CLOUD_PROJECT", "GCP_PROJECT")
     )
-    """Project of secrets that are named without one."""
+    """Google project of references without a project."""
     gcp_iam_credentials_endpoint: str = "https://iamcredentials.googleapis.com/v1"
-    """Google's issuer of tokens for service accounts."""
+    """Address of Google's issuer of tokens for service accounts."""
     gcp_impersonate_sa: str = ""
-    """Service account of references that name none."""
+    """Google service account of references without a service account."""
     gcp_iam_lifetime_secs: int = Field(default=3600, gt=0)
-    """Life of those tokens in seconds."""
+    """Lifetime in seconds of tokens for Google's service accounts."""
 
     k8s_api_url: str = ""
-    """Kubernetes; else the pod's own."""
+    """Address of the Kubernetes API; empty for the pod's own cluster."""
     kubernetes_service_host: str = Field(default="", validation_alias="KUBERNETES_SERVICE_HOST")
-    """Set in every pod."""
+    """Host of the Kubernetes API, which Kubernetes sets in every pod."""
     kubernetes_service_port: str = Field(default="443", validation_alias="KUBERNETES_SERVICE_PORT")
-    """Set in every pod."""
+    """Port of the Kubernetes API, which Kubernetes sets in every pod."""
     k8s_ca_file: str = f"{_POD}/ca.crt"
-    """Its certificate authority."""
+    """File of the certificate authority of the Kubernetes API."""
     k8s_token: SecretStr = _NO_SECRET
-    """Its token; else the file's."""
+    """Token for the Kubernetes API; empty for the token in the file."""
     k8s_token_file: str = f"{_POD}/token"
-    """File with the token."""
+    """File of the token for the Kubernetes API."""
     k8s_namespace: str = ""
-    """Namespace of references without one; else the pod's own."""
+    """Kubernetes namespace of references without a namespace; empty for the pod's own."""
     k8s_namespace_file: str = f"{_POD}/namespace"
-    """File with the pod's namespace."""
+    """File of the pod's namespace."""
 
     vault_addr: str = Field(default="http://127.0.0.1:8200", validation_alias="VAULT_ADDR")
-    """Vault."""
+    """Address of Vault."""
     vault_token: SecretStr = Field(default=_NO_SECRET, validation_alias="VAULT_TOKEN")
-    """Its token."""
+    """Token for Vault."""
     vault_token_file: str = ""
-    """File with the token."""
+    """File of the token for Vault."""
     vault_namespace: str = Field(default="", validation_alias="VAULT_NAMESPACE")
-    """Its namespace."""
+    """Namespace in Vault."""
     vault_kv_mount: str = "secret"
-    """Where its KV engine is mounted."""
+    """Mount path of Vault's KV engine."""
     vault_ca_file: str = ""
-    """Its certificate authority."""
+    """File of the certificate authority of Vault."""
 
     aws_access_key_id: str = Field(default="", validation_alias="AWS_ACCESS_KEY_ID")
-    """Key of AWS."""
+    """Id of the AWS access key."""
     aws_secret_access_key: SecretStr = Field(
         default=_NO_SECRET, validation_alias="AWS_SECRET_ACCESS_KEY"
     )
-    """Its secret."""
+    """Secret of the AWS access key."""
     aws_session_token: SecretStr = Field(default=_NO_SECRET, validation_alias="AWS_SESSION_TOKEN")
-    """Its session."""
+    """Session token of temporary AWS credentials."""
     aws_region: str = Field(
         default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION")
     )
-    """Region of references without one."""
+    """AWS region of references without a region."""
     aws_sm_endpoint: str = ""
-    """Secrets manager of AWS; else its own."""
+    """Address of AWS Secrets Manager; empty for the address of the region."""
     aws_role_arn: str = Field(default="", validation_alias="AWS_ROLE_ARN")
-    """Role of references without one."""
+    """AWS role of references without a role."""
     aws_web_identity_token_file: str = Field(
         default="/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
         validation_alias="AWS_WEB_IDENTITY_TOKEN_FILE",
     )
-    """File with the identity that roles are given to."""
+    """File of the web identity token with which AWS roles are assumed."""
     aws_sts_duration_secs: int = Field(default=3600, gt=0)
-    """Life of a role's keys in seconds."""
+    """Lifetime in seconds of the credentials of an AWS role."""
     aws_sts_endpoint_override: str = ""
-    """AWS's STS; else its own."""
+    """Address of AWS STS; empty for the address of the region."""
 
     azure_keyvault_vault: str = Field(default="", validation_alias="AZURE_KEYVAULT_VAULT")
-    """Key vault of references without one."""
+    """Azure Key Vault of references without a vault."""
     azure_keyvault_dns_suffix: str = "vault.azure.net"
-    """Domain of the key vaults."""
+    """Domain of Azure Key Vaults."""
     azure_keyvault_endpoint: str = ""
-    """One address for all key vaults, instead of their domain."""
+    """One address for all Azure Key Vaults, instead of their domain."""
     azure_keyvault_api_version: str = "7.4"
-    """Their API version."""
+    """API version of Azure Key Vault."""
     azure_imds_token_url: str = "http://169.254.169.254/metadata/identity/oauth2/token"  # noqa: S105 -- an address
-    """Source of Azure's access tokens."""
+    """Address of the metadata server that issues Azure's access tokens."""
     azure_keyvault_token: SecretStr = Field(
         default=_NO_SECRET, validation_alias="AZURE_KEYVAULT_TOKEN"
     )
-    """An access token instead."""
+    """Access token for Azure Key Vault, instead of a token of the metadata server."""
     azure_tenant_id: str = Field(default="", validation_alias="AZURE_TENANT_ID")
-    """Tenant of the application."""
+    """Tenant of the Azure application."""
     azure_client_id: str = Field(default="", validation_alias="AZURE_CLIENT_ID")
-    """The application."""
+    """Id of the Azure application."""
     azure_client_secret: SecretStr = Field(
         default=_NO_SECRET, validation_alias="AZURE_CLIENT_SECRET"
     )
-    """Its secret."""
+    """Secret of the Azure application."""
     azure_oauth_scope: str = "https://graph.microsoft.com/.default"
-    """Scope of references without one."""
+    """Azure scope of references without a scope."""
     azure_aad_host: str = "https://login.microsoftonline.com"
-    """Azure's issuer of tokens."""
+    """Address of Azure's issuer of tokens."""

@@ -1,1 +1,1 @@
-"""Schedules in force, their firings, and backfills."""
+"""Schedules, their firings, and backfills."""

@@ -1,10 +1,10 @@
-"""Fire schedules that are due: lease them, decide, start, and write their next times.
+"""The loop that fires due schedules: lease, decide, start, and write the next times.
 
-A replica that ends in between leaves leases, which run out, and firings without an answer, whose
-starts are sent again under the ids and keys that they have. Between looks it sleeps until the next
-schedule is due; a change of schedules wakes it, and a lost wake-up costs one bounded sleep.
+If a replica dies in between, its leases expire, and starts without an answer are sent again with
+the same ids and keys. The loop sleeps until the next schedule is due. A change of schedules wakes
+it; if the notification is lost, the sleep is still bounded.
 
-A start without an answer delays only the schedules of its own batch: others fire meanwhile.
+A start without an answer delays only the schedules of its batch, while other schedules fire.
 """
 
 import asyncio
@@ -18,16 +18,15 @@ from noetl_common.errors import NoetlError, Unavailable
 from noetl_common.logging import get_logger
 from noetl_contract.events import ExecutionStatus
 
-from noetl_catalog.schedules.executions import ExecutionStates
-from noetl_catalog.schedules.launch import FIRINGS, Launcher
-from noetl_catalog.schedules.plan import Plan, look_at, needs_states, plan
+from noetl_catalog.schedules.launch import FIRINGS, ExecutionStates, Launcher
+from noetl_catalog.schedules.plan import Plan, needs_states, next_look, plan
 from noetl_catalog.schedules.rows import Firing, Origin, ScheduleRow, State
 from noetl_catalog.schedules.settings import ScheduleSettings
 from noetl_catalog.schedules.store import Clock, Release, ScheduleStore, Settled
 
-LOOKS = metrics.counter(
+_CHECKS = metrics.counter(
     "noetl_schedule_looks_total",
-    "Looks for schedules that are due, by whether any was.",
+    "Searches for due schedules, by whether any was found.",
     ["found"],
     zeros=("yes", "no"),
 )
@@ -39,14 +38,14 @@ _MUCH_LATER = timedelta(seconds=60)
 _AFTER_ERROR_SECONDS = 1.0
 _BEAT_SECONDS = 5.0
 _MOST_WORKING = 8
-"""Batches whose starts wait for answers at once."""
+"""Maximum number of batches that wait for answers to their starts."""
 _OTHERS_SECONDS = 0.05
 _ENDED = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Schedules that were leased together."""
+    """Schedules with one lease."""
 
     rows: Sequence[ScheduleRow]
     now: datetime
@@ -54,7 +53,7 @@ class _Batch:
 
 
 class Firings:
-    """The loop that fires schedules; any number of replicas run it."""
+    """The loop that fires schedules; any number of replicas may run it."""
 
     def __init__(
         self,
@@ -77,7 +76,7 @@ class Firings:
         self._asleep_until: datetime | None = None
 
     def wake(self) -> None:
-        """Look at once: schedules were changed."""
+        """Search for due schedules immediately, because schedules were changed."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -96,19 +95,19 @@ class Firings:
                 task.cancel()
             await asyncio.gather(*self._working, return_exceptions=True)
 
-    async def look(self) -> float:
-        """Fire schedules that are due, and return the seconds until the next one is.
+    async def fire_due(self) -> float:
+        """Fire due schedules, and return the seconds until the next schedule is due.
 
         Raises:
-            NoetlError: the database does not answer; what was begun is taken up again later.
+            NoetlError: the database doesn't answer; unfinished firings are continued later.
         """
         batch = await self._lease()
         if batch.rows:
-            await self._worked(batch)
+            await self._fire_batch(batch)
         return await self._until_next(batch)
 
     async def _begin(self) -> float:
-        """Do what `look` does, but fire the due schedules in the background."""
+        """Fire due schedules like `fire_due`, but in the background."""
         while len(self._working) >= _MOST_WORKING:
             self._beat()
             await asyncio.wait(
@@ -116,7 +115,7 @@ class Firings:
             )
         batch = await self._lease()
         if batch.rows:
-            task = asyncio.create_task(self._worked(batch), name="firings")
+            task = asyncio.create_task(self._fire_batch(batch), name="firings")
             self._working.add(task)
             task.add_done_callback(self._done)
         return await self._until_next(batch)
@@ -139,26 +138,26 @@ class Firings:
             seconds=self._settings.schedule_lease_seconds,
             lease=lease,
         )
-        LOOKS.labels("yes" if rows else "no").inc()
+        _CHECKS.labels("yes" if rows else "no").inc()
         self._beat()
         return _Batch(rows, now, lease)
 
     async def _until_next(self, batch: _Batch) -> float:
         """Return the seconds until the next schedule is due."""
-        # A schedule that is released from here on may be due sooner than the answer says.
+        # A schedule that is released from now on may be due before the time that the query returns.
         self._asleep_until = None
         self._asleep_until = await self._store.find_next_look()
         if self._asleep_until is None:
             return self._settings.schedule_look_seconds
-        # A schedule that is due and could not be leased is leased by another replica.
+        # If a schedule is due but was not leased here, another replica has leased it.
         shortest = 0.0 if batch.rows else _OTHERS_SECONDS
         return max(shortest, (self._asleep_until - await self._clock()).total_seconds())
 
-    async def _worked(self, batch: _Batch) -> None:
-        """Fire the leased schedules, renewing their lease meanwhile, and release them."""
+    async def _fire_batch(self, batch: _Batch) -> None:
+        """Fire the leased schedules, renew their lease meanwhile, and release them."""
         renewing = asyncio.create_task(self._renew(batch), name="lease of schedules")
         try:
-            released = await self._fired(batch.rows, batch.now)
+            released = await self._fire(batch.rows, batch.now)
         except NoetlError:
             await self._release([_later(row, batch.now, _AGAIN) for row in batch.rows], batch)
             raise
@@ -173,7 +172,7 @@ class Firings:
             self._woken.set()
 
     async def _renew(self, batch: _Batch) -> None:
-        """Hold leases of a batch for longer, while its starts wait for answers."""
+        """Renew the lease of a batch while its starts wait for answers."""
         seconds = self._settings.schedule_lease_seconds
         names = [row.schedule_id for row in batch.rows]
         while True:
@@ -183,10 +182,10 @@ class Firings:
                 until = await self._clock() + timedelta(seconds=seconds)
                 await self._store.renew(names, lease=batch.lease, until=until)
             except NoetlError as error:
-                # Another replica may take them then, and sends the same starts once more.
+                # If the lease expires, another replica leases the schedules and repeats the starts.
                 _log.warning("lease_of_schedules_not_renewed", error=error.message)
 
-    async def _fired(self, rows: Sequence[ScheduleRow], now: datetime) -> list[Release]:
+    async def _fire(self, rows: Sequence[ScheduleRow], now: datetime) -> list[Release]:
         opened = await self._store.list_open_firings(
             [row.schedule_id for row in rows], limit=_MOST_OPEN
         )
@@ -200,7 +199,7 @@ class Firings:
             else:
                 plans.append(made)
         plans, settled = await self._cancelled(plans, released, now)
-        wanted = await self._noted(plans, now)
+        wanted = await self._store_decisions(plans, now)
         self._beat()
         settled += await self._launcher.launch(wanted)
         settled += [_over(one, states) for made in plans for one in made.ended]
@@ -213,12 +212,12 @@ class Firings:
     async def _known_states(
         self, rows: Sequence[ScheduleRow], opened: Mapping[int, Sequence[Firing]], now: datetime
     ) -> dict[int, str] | None:
-        """Return the status of executions that decisions depend on; None when it is unavailable."""
-        asked = [one for row in rows for one in needs_states(row, now, opened[row.schedule_id])]
-        if not asked:
+        """Return the status of executions on which decisions depend, or None if unavailable."""
+        needed = [one for row in rows for one in needs_states(row, now, opened[row.schedule_id])]
+        if not needed:
             return {}
         try:
-            return await self._states.of(asked)
+            return await self._states.of(needed)
         except Unavailable as error:
             _log.warning("overlap_not_known", error=error.message)
             return None
@@ -231,10 +230,10 @@ class Firings:
         now: datetime,
     ) -> Plan | Release:
         if not row.is_in_force:
-            # Firings that were decided before are started all the same.
+            # Firings that are already decided are still started.
             return Plan(row, opened)
         if row.next_at is None and row.paused_at is None:
-            # Its document is in force again.
+            # The document of the schedule is in force again.
             row = replace(row, next_at=row.times.next_after(now))
         try:
             if states is None and needs_states(row, now, opened):
@@ -249,7 +248,7 @@ class Firings:
     async def _cancelled(
         self, plans: Sequence[Plan], released: list[Release], now: datetime
     ) -> tuple[list[Plan], list[Settled]]:
-        """Cancel replaced executions; postpone schedules whose cancel failed."""
+        """Cancel executions that are replaced; postpone a schedule if its cancel fails."""
         wanted = [(made, one) for made in plans for one in made.cancelled]
         answers = await asyncio.gather(
             *(
@@ -266,10 +265,10 @@ class Firings:
         left = [one for one in plans if one.row.schedule_id not in failed]
         return left, [answer for answer in answers if answer is not None]
 
-    async def _noted(
+    async def _store_decisions(
         self, plans: Sequence[Plan], now: datetime
     ) -> list[tuple[ScheduleRow, Firing]]:
-        """Store the decisions, and return the firings to start, which a crash doesn't change."""
+        """Store the decisions, so that they survive a crash, and return the firings to start."""
         rows = {made.row.schedule_id: made.row for made in plans}
         new = [
             replace(one, execution_id=self._launcher.mint(made.row, one.scheduled_at))
@@ -312,7 +311,7 @@ def _later(row: ScheduleRow, now: datetime, pause: timedelta) -> Release:
 
 
 def _over(firing: Firing, states: Mapping[int, str] | None) -> Settled:
-    """Return the outcome of an awaited firing whose execution has ended."""
+    """Return the outcome of an awaited firing after the end of its execution."""
     return Settled(firing, State.STARTED, outcome=(states or {}).get(firing.execution_id or 0))
 
 
@@ -323,7 +322,7 @@ def _released(made: Plan, now: datetime, is_open: set[int]) -> Release:
         ended = "its document was deleted"
     elif row.paused_at is None and made.next_at is None:
         ended = "it has no times any more"
-    when = look_at(made, now)
+    when = next_look(made, now)
     if row.schedule_id in is_open:
         when = now + _AGAIN
     return Release(row.schedule_id, made.next_at, when, ended)

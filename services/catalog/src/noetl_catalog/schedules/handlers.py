@@ -1,10 +1,12 @@
-"""Schedules: listed, read, paused, resumed and backfilled; one function per operation."""
+"""Operations on schedules, one function each, and notifications of changed schedules."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from noetl_bus.broker import Bus
 from noetl_bus.rpc import Handlers, answers
 from noetl_common.errors import Unavailable
 from noetl_contract.access.principal import OnBehalf, Principal
+from noetl_contract.hints import ChangeHint
 from noetl_contract.http.catalog.schedules import (
     BackfillAnswer,
     FiringBody,
@@ -31,10 +33,10 @@ from noetl_contract.rpc.schedules import (
     ScheduleName,
     SchedulePage,
 )
+from noetl_contract.subjects import SCHEDULE_HINT
 
 from noetl_catalog.schedules.backfill import Backfills
-from noetl_catalog.schedules.executions import ExecutionStates
-from noetl_catalog.schedules.hints import ScheduleHints
+from noetl_catalog.schedules.launch import ExecutionStates
 from noetl_catalog.schedules.rows import Firing, ScheduleRow, State
 from noetl_catalog.schedules.store import Clock, ScheduleStore
 
@@ -43,8 +45,23 @@ _MOST_TIMES = 100
 _MOST_FIRINGS = 1000
 
 
+class ScheduleHints:
+    """Sends and receives notifications of changed schedules, which may be lost."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def notify(self) -> None:
+        """Wake all replicas."""
+        await self._bus.send(SCHEDULE_HINT, ChangeHint().to_json())
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call a function for each notification, for the lifetime of the connection."""
+        await self._bus.subscribe(SCHEDULE_HINT, lambda _message: wake())
+
+
 class ScheduleHandlers(Handlers):
-    """Operations on schedules; those outside of a caller's reach are hidden from it."""
+    """Operations on schedules; schedules outside of the caller's namespaces are hidden."""
 
     def __init__(
         self,
@@ -83,7 +100,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_PAUSE)
     async def on_pause(self, request: ScheduleName) -> ScheduleBody | Refusal:
-        """Pause a schedule; a paused one stays as it is."""
+        """Pause a schedule; pausing a paused schedule has no effect."""
         return await self._paused(request, is_paused=True)
 
     @answers(SCHEDULE_RESUME)
@@ -93,7 +110,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_NEXT)
     async def on_next(self, request: NextRequest) -> NextTimes | Refusal:
-        """Return the next times; none for a schedule that is paused or has ended."""
+        """Return the next times; the list is empty if the schedule is paused or has ended."""
         row = await self._found(request)
         if isinstance(row, Refusal):
             return row
@@ -123,7 +140,7 @@ class ScheduleHandlers(Handlers):
             return Refusal(422, f"state must be one of {', '.join(State)}")
         before = None if request.before is None else parse_moment(request.before)
         if request.before is not None and before is None:
-            return Refusal(422, "before is no moment (RFC 3339)")
+            return Refusal(422, "before is not a time (RFC 3339)")
         found = await self._store.list_firings(
             row.schedule_id,
             before=before,
@@ -137,7 +154,7 @@ class ScheduleHandlers(Handlers):
 
     @answers(SCHEDULE_BACKFILL)
     async def on_backfill(self, request: Backfill) -> BackfillAnswer | Refusal:
-        """Do the next step of a backfill."""
+        """Execute the next step of a backfill."""
         row = await self._found(request)
         if isinstance(row, Refusal):
             return row
@@ -178,15 +195,15 @@ class ScheduleHandlers(Handlers):
             next_at=None if is_paused else row.times.next_after(now),
             now=now,
         )
-        await self._hints.tell()
+        await self._hints.notify()
         changed = await self._store.find(request.schedule_id)
         return _body(changed or row)
 
     async def _statuses(self, found: Iterable[Firing]) -> Mapping[int, str]:
-        """Return the status of executions that may still run; empty when a shard is unavailable."""
-        asked = [one.execution_id for one in found if one.is_running and one.execution_id]
+        """Return the status of executions that may be running, or nothing if a shard is away."""
+        running = [one.execution_id for one in found if one.is_running and one.execution_id]
         try:
-            return await self._states.of(asked)
+            return await self._states.of(running)
         except Unavailable:
             return {}
 
@@ -199,7 +216,7 @@ def _hides(request: OnBehalf, path: str) -> bool:
 
 
 def _change_refused(principal: Principal | None, *paths: str) -> Refusal | None:
-    """Return why a caller may not act on paths; None when it may."""
+    """Return a refusal if a caller may not change one of the paths."""
     if principal is None:
         return None
     path = next((one for one in paths if not principal.may_change(one)), None)

@@ -9,13 +9,10 @@ from noetl_pg.database import Database
 from noetl_service.service import Service
 
 from noetl_catalog.schedules.backfill import Backfills
-from noetl_catalog.schedules.executions import ExecutionStates
 from noetl_catalog.schedules.firing import Firings
-from noetl_catalog.schedules.handlers import ScheduleHandlers
-from noetl_catalog.schedules.hints import ScheduleHints
-from noetl_catalog.schedules.launch import Launcher
+from noetl_catalog.schedules.handlers import ScheduleHandlers, ScheduleHints
+from noetl_catalog.schedules.launch import ExecutionStates, Launcher, Starts
 from noetl_catalog.schedules.settings import ScheduleSettings
-from noetl_catalog.schedules.starts import Starts
 from noetl_catalog.schedules.store import Clock, ScheduleStore
 
 _PURGED_AT_ONCE = 10_000
@@ -23,7 +20,7 @@ _PURGED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """The opened store, firing loop, hints and handlers of schedules."""
+    """The store, firing loop, notifications and handlers of schedules."""
 
     store: ScheduleStore
     firings: Firings
@@ -37,16 +34,16 @@ class Schedules:
         return self.answers.handlers()
 
     async def join(self, service: Service) -> None:
-        """Add the loop that fires."""
+        """Start the loop that fires schedules, if it is enabled."""
         if self.settings.schedules_enabled:
             await self.hints.listen(self.firings.wake)
             service.spawn("schedules", self.firings.run())
 
     async def delete_old(self) -> None:
-        """Delete old firings.
+        """Delete firings after their retention.
 
         Raises:
-            NoetlError: the database does not answer.
+            NoetlError: the database doesn't answer.
         """
         days = self.settings.schedule_history_days
         if days:
@@ -64,7 +61,7 @@ def make_schedules(
     clock: Clock | None = None,
     service: Service | None = None,
 ) -> Schedules:
-    """Build the parts; ``clock`` replaces the database's."""
+    """Build the parts; ``clock`` replaces the database's clock."""
     store = ScheduleStore(database, clock=clock)
     states = ExecutionStates(rpc, shard_count=shards)
     starts = Starts(

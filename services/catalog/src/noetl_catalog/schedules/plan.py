@@ -1,4 +1,4 @@
-"""Decide which times of a schedule are started, queued or skipped: pure functions."""
+"""Pure functions that decide which times of a schedule are started, queued or skipped."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from noetl_engine.schedule.model import Overlap
 from noetl_catalog.schedules.rows import Firing, ScheduleRow, State
 
 MOST_TIMES = 500
-"""Most times of a schedule that one look decides about."""
+"""Maximum number of times of a schedule in one plan."""
 _QUEUE_SHARE = 0.1
 _SHORTEST_QUEUE_LOOK = timedelta(seconds=1)
 _LONGEST_QUEUE_LOOK = timedelta(seconds=30)
@@ -22,13 +22,13 @@ class Plan:
 
     Attributes:
         row: the schedule.
-        open: firings that were not settled before.
-        decided: new decisions; those in state `starting` are to be started.
-        promoted: queued firings that are to be started.
-        cancelled: executions that are cancelled before.
-        ended: ids of executions that are known to have ended.
-        next_at: the next time afterwards.
-        is_cut: whether there is more to decide at once.
+        open: earlier firings that are not settled.
+        decided: new decisions; firings in state `starting` are started.
+        promoted: queued firings that are started.
+        cancelled: firings whose executions are cancelled before.
+        ended: firings whose executions have ended.
+        next_at: the next time after this plan.
+        is_cut: whether more times have to be decided immediately.
     """
 
     row: ScheduleRow
@@ -42,14 +42,14 @@ class Plan:
 
     @property
     def starts(self) -> list[Firing]:
-        """Firings whose start is to be sent: those of before, queued ones and new ones."""
+        """Firings to start: earlier, queued and new ones."""
         before = [one for one in self.open if one.state is State.STARTING]
         new = [one for one in self.decided if one.state is State.STARTING]
         return [*before, *self.promoted, *new]
 
     @property
     def waits(self) -> bool:
-        """Return whether firings are queued afterwards."""
+        """Whether firings are queued after this plan."""
         promoted = {one.scheduled_at for one in self.promoted}
         return any(
             one.state is State.QUEUED and one.scheduled_at not in promoted
@@ -58,7 +58,7 @@ class Plan:
 
 
 def needs_states(row: ScheduleRow, now: datetime, opened: Iterable[Firing]) -> list[int]:
-    """Return the executions whose state a decision depends on."""
+    """Return the ids of executions on whose status the decision depends."""
     if row.schedule.overlap is Overlap.ALLOW:
         return []
     is_due = row.next_at is not None and row.due_at(row.next_at) <= now
@@ -79,10 +79,10 @@ def plan(
 
     Args:
         row: the schedule.
-        opened: firings that were not settled before, oldest first.
-        running: which of the executions of `needs_states` have not ended.
-        now: the moment.
-        queue_limit: firings that may be queued.
+        opened: earlier firings that are not settled, oldest first.
+        running: executions of `needs_states` that have not ended.
+        now: the current time.
+        queue_limit: maximum number of queued firings.
     """
     made = Plan(row, opened, next_at=row.next_at)
     if row.paused_at is not None:
@@ -107,8 +107,8 @@ def plan(
     return made
 
 
-def look_at(made: Plan, now: datetime) -> datetime | None:
-    """Return the time of the next look at the schedule; None for never."""
+def next_look(made: Plan, now: datetime) -> datetime | None:
+    """Return the time at which the schedule needs its next decision, or None."""
     if made.is_cut:
         return now
     times = []
@@ -122,7 +122,7 @@ def look_at(made: Plan, now: datetime) -> datetime | None:
 
 
 def _due_times(made: Plan, now: datetime) -> list[datetime]:
-    """Return the times to start, and note those that are too late as missed."""
+    """Return the times to start, and decide that times which are too late are missed."""
     row, known = made.row, {one.scheduled_at for one in made.open}
     window = timedelta(seconds=row.schedule.window_seconds)
     due: list[datetime] = []
@@ -136,7 +136,7 @@ def _due_times(made: Plan, now: datetime) -> list[datetime]:
         moment = row.times.next_after(moment)
     else:
         if missed and moment is not None and now - moment > window:
-            # Too many to record one by one: the first one counts for all.
+            # Too many times are missed to store each of them, so the first stands for all.
             moment = row.times.next_after(now - window)
             made.decided.append(_missed(row, missed[0], now, len(missed), f"all until {moment}"))
             missed = []
@@ -162,7 +162,7 @@ def _cancel(made: Plan, due: list[datetime], live: Sequence[Firing], now: dateti
     if not due:
         return
     if any(one.state is State.STARTING for one in live):
-        # An execution that may not have begun can't be cancelled: its start is settled first.
+        # An execution that may not have started can't be cancelled, so its start is settled first.
         made.next_at, made.is_cut = due[0], True
         return
     made.cancelled = [one for one in live if one.execution_id is not None]

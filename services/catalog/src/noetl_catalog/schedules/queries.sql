@@ -1,5 +1,5 @@
--- Statements about schedules, on the cluster database. Times are the caller's clock, which is the
--- database's but in tests.
+-- Statements about schedules, on the cluster database. Callers pass the current time, which is the
+-- database's except in tests.
 
 -- list: schedule
 SELECT
@@ -17,9 +17,10 @@ FROM noetl.schedule_firing AS f;
 SELECT clock_timestamp();
 
 -- name: keep_schedule
--- The schedule of a version just registered takes the place of that of its path.
--- $1 id for a new one, $2 path, $3 catalog id, $4 version, $5 spec, $6 owner, $7 namespace,
--- $8 whether paused (null: as it is), $9 next time, $10 when to look, $11 now, $12 why it has ended
+-- Stores the schedule of a version that was just registered, in place of the path's old schedule.
+-- $1 id of a new schedule, $2 path, $3 catalog id, $4 version, $5 spec, $6 owner, $7 namespace,
+-- $8 whether paused (null: unchanged), $9 next time, $10 time of the next decision, $11 now,
+-- $12 reason of the end
 INSERT INTO noetl.schedule AS s (
     schedule_id, path, catalog_id, version, spec, owner, namespace, registered_at,
     paused_at, paused_by, next_at, look_at, ended
@@ -51,20 +52,20 @@ ON CONFLICT (path) DO UPDATE
         lease = NULL;
 
 -- name: lock_schedule
--- The schedule of a path, kept from others until the transaction ends. $1 path
+-- Locks the schedule of a path until the transaction ends. $1 path
 SELECT {schedule}
 FROM noetl.schedule AS s
 WHERE s.path = $1
 FOR UPDATE;
 
 -- name: replace_schedule
--- A document of another kind has taken the path. $1 path
+-- Ends a schedule because its path has a document of another kind. $1 path
 UPDATE noetl.schedule
 SET ended = 'its path belongs to another document now', look_at = NULL, next_at = NULL, lease = NULL
 WHERE path = $1 AND ended IS NULL;
 
 -- name: lease_due
--- Takes schedules that are to be looked at; each is one replica's until its lease is over.
+-- Leases schedules that need a decision, each to one replica.
 -- $1 now, $2 limit, $3 seconds of the lease, $4 lease
 WITH due AS (
     SELECT s.schedule_id
@@ -99,12 +100,12 @@ FROM leased AS s
 ORDER BY s.schedule_id;
 
 -- name: find_next_look
--- The time at which the next schedule has to be looked at; null for never.
+-- The time at which the next schedule needs a decision, or null.
 SELECT min(s.look_at) FROM noetl.schedule AS s;
 
 -- name: list_open_firings
--- Firings of schedules that are not settled, oldest first: starts without an answer, queued ones,
--- and executions that later times wait for. $1 schedules, $2 limit for each
+-- Unsettled firings, oldest first: starts without an answer, queued firings, and executions for
+-- whose end later firings wait. $1 schedules, $2 limit for each
 SELECT f.*
 FROM unnest($1::BIGINT[]) AS a (schedule_id)
 CROSS JOIN LATERAL (
@@ -118,7 +119,7 @@ CROSS JOIN LATERAL (
 ) AS f;
 
 -- name: resolve_playbooks
--- The versions that executions would run. $1 paths, $2 versions or null for the newest
+-- The stored versions of playbooks. $1 paths, $2 versions or null for the newest
 SELECT a.place, c.catalog_id, c.path, c.version
 FROM unnest($1::TEXT[], $2::INTEGER[]) WITH ORDINALITY AS a (path, version, place)
 CROSS JOIN LATERAL (
@@ -133,7 +134,7 @@ CROSS JOIN LATERAL (
 ) AS c;
 
 -- name: insert_firings
--- Decisions about times; what was decided before stays. A backfill starts what was not started.
+-- Stores decisions about undecided times. A backfill also replaces decisions that started nothing.
 -- $1 schedules, $2 times, $3 states, $4 execution ids, $5 due times, $6 reasons, $7 counts,
 -- $8 whether awaited, $9 origin, $10 now
 INSERT INTO noetl.schedule_firing AS f (
@@ -164,7 +165,8 @@ ON CONFLICT (schedule_id, scheduled_at) DO UPDATE
 RETURNING f.schedule_id, f.scheduled_at, f.execution_id;
 
 -- name: settle_firings
--- Outcomes of starts and of executions. $1 schedules, $2 times, $3 states, $4 execution ids or
+-- Stores outcomes of starts and of executions.
+-- $1 schedules, $2 times, $3 states, $4 execution ids or
 -- null for those there are, $5 reasons, $6 when started or null, $7 whether awaited,
 -- $8 outcomes or null
 UPDATE noetl.schedule_firing AS f
@@ -185,14 +187,14 @@ FROM
 WHERE f.schedule_id = n.schedule_id AND f.scheduled_at = n.scheduled_at;
 
 -- name: renew
--- Holds leases that are still this replica's for longer. $1 schedules, $2 lease, $3 until
+-- Renews leases of this replica. $1 schedules, $2 lease, $3 until
 UPDATE noetl.schedule
 SET look_at = $3
 WHERE schedule_id = any($1::BIGINT[]) AND lease = $2;
 
 -- name: release
--- Ends leases that are still this replica's. $1 schedules, $2 lease, $3 next times,
--- $4 when to look, $5 why ended
+-- Releases leases of this replica. $1 schedules, $2 lease, $3 next times,
+-- $4 times of the next decisions, $5 reasons of the end
 UPDATE noetl.schedule AS s
 SET next_at = n.next_at, look_at = n.look_at, ended = n.ended, lease = NULL
 FROM
@@ -201,7 +203,7 @@ FROM
 WHERE s.schedule_id = n.schedule_id AND s.lease = $2;
 
 -- name: list_schedules
--- $1 path or null, $2 path prefixes or null for all, $3 limit, $4 path to go on after
+-- $1 path or null, $2 path prefixes or null for all, $3 limit, $4 last path of the previous page
 SELECT {schedule}
 FROM noetl.schedule AS s
 WHERE ($1::TEXT IS NULL OR s.path = $1)
@@ -224,8 +226,8 @@ FROM noetl.schedule AS s
 WHERE s.schedule_id = $1;
 
 -- name: set_paused
--- Pauses or resumes; times that pass meanwhile are not recorded. $1 id, $2 whether paused, $3 by
--- whom, $4 next time, $5 when to look, $6 now
+-- Pauses or resumes a schedule; times during a pause are not recorded. $1 id, $2 whether paused,
+-- $3 caller, $4 next time, $5 time of the next decision, $6 now
 UPDATE noetl.schedule AS s
 SET
     paused_at = CASE WHEN $2::BOOLEAN THEN coalesce(s.paused_at, $6::TIMESTAMPTZ) END,

@@ -16,7 +16,7 @@ from noetl_pg.database import Row
 class State(StrEnum):
     """State of a firing: the decision about one time of a schedule.
 
-    `starting` is a start without an answer yet, `queued` waits for the execution before.
+    `starting` is a start without an answer; `queued` waits for the end of the previous execution.
     """
 
     STARTING = "starting"
@@ -36,15 +36,15 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRow:
-    """A schedule in force.
+    """A stored schedule.
 
     Attributes:
-        spec: the document's `spec` as stored; `schedule` is it read.
-        owner: the principal whose rights its executions have; None where callers aren't known.
-        namespace: path prefix that their children stay in.
-        next_at: the next time that nothing was decided about.
-        look_at: when a replica has to look at it.
-        is_in_force: whether its document is still the one of its path.
+        spec: stored `spec` of the document; `schedule` decodes it.
+        owner: principal whose rights the executions have; None without authentication.
+        namespace: path prefix to which child executions are restricted.
+        next_at: the next undecided time.
+        look_at: time at which the schedule needs its next decision.
+        is_in_force: whether the document of the path is still this schedule.
     """
 
     schedule_id: int
@@ -69,11 +69,11 @@ class ScheduleRow:
 
     @cached_property
     def times(self) -> Times:
-        """Its times."""
+        """The times of the schedule."""
         return Times(self.schedule)
 
     def due_at(self, moment: datetime) -> datetime:
-        """Return when the firing of a time is due: the jitter later."""
+        """Return the time at which a firing is due: its scheduled time plus the jitter."""
         seconds = self.schedule.jitter_seconds
         return moment + jitter_of(self.schedule_id, moment, seconds=seconds)
 
@@ -101,12 +101,12 @@ class Firing:
 
     @property
     def is_running(self) -> bool:
-        """Whether its execution was started and is not known to have ended."""
+        """Whether the execution was started and its outcome is unknown."""
         return self.state is State.STARTED and self.outcome is None
 
 
 def firing_of(row: Row) -> Firing:
-    """Return the firing of a row."""
+    """Convert a row to a firing."""
     values = dict(row)
     values["state"], values["origin"] = State(str(row["state"])), Origin(str(row["origin"]))
     return Firing(**values)
@@ -122,7 +122,7 @@ def stored(schedule: Schedule) -> JsonObject:
 
 
 def schedule_of(spec: Mapping[str, Json]) -> Schedule:
-    """Return the schedule that was stored; fields that it was stored without have defaults."""
+    """Decode a stored schedule; missing fields have defaults."""
     known = {name: value for name, value in spec.items() if name in Schedule.__slots__}
     for name in ("start", "end"):
         text = known.get(name)

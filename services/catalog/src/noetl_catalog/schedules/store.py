@@ -10,12 +10,12 @@ from noetl_pg.database import Database, Session, Statements, Store
 from noetl_catalog.schedules.rows import Firing, Origin, ScheduleRow, State, firing_of, stored
 
 type Clock = Callable[[], Awaitable[datetime]]
-"""Returns the time: the database's, or that of a test."""
+"""Returns the current time, by default from the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSchedule:
-    """A schedule whose document is being registered; `schedule_id` is used if the path is new."""
+    """A schedule that is being registered; `schedule_id` is used if its path is new."""
 
     schedule_id: int
     path: str
@@ -26,7 +26,7 @@ class NewSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """The version that an execution runs."""
+    """The version of a playbook that an execution uses."""
 
     catalog_id: int
     path: str
@@ -38,13 +38,13 @@ class Settled:
     """Outcome of a start, or of the execution that it started.
 
     Attributes:
-        firing: the firing before.
-        state: its new state.
-        execution_id: the existing execution, where it is not that of the firing.
-        reason: why it was not started.
-        started_at: when the start was answered.
-        is_awaited: whether later times wait for the execution.
-        outcome: the status with which the execution has ended.
+        firing: the firing before the outcome.
+        state: the new state.
+        execution_id: id of the existing execution, if it differs from that of the firing.
+        reason: reason for which the execution was not started.
+        started_at: time of the answer to the start.
+        is_awaited: whether later firings wait for the end of the execution.
+        outcome: final status of the execution.
     """
 
     firing: Firing
@@ -58,7 +58,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """New times of a schedule whose lease is released, and why it has ended."""
+    """New times of a schedule whose lease is released, and the reason of its end, if it ends."""
 
     schedule_id: int
     next_at: datetime | None
@@ -67,23 +67,23 @@ class Release:
 
 
 class ScheduleStore(Store):
-    """One method per statement or transaction."""
+    """Statements and transactions on schedules and firings, one method each."""
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
-        """Read and write schedules; ``clock`` replaces that of the database."""
+        """Create the store; ``clock`` replaces the database's clock."""
         super().__init__(database)
         self._clock = clock
 
     async def now(self) -> datetime:
-        """Return the time."""
+        """Return the current time."""
         return await self._now_of(self._db)
 
     async def keep(
         self, session: Session, new: NewSchedule, *, catalog_id: int, version: int
     ) -> None:
-        """Store a schedule, in the transaction that stores its document.
+        """Store a schedule in the transaction that stores its document.
 
-        Times that are due and undecided stay so, unless the document means other times now.
+        Undecided times stay due, unless the document defines other times.
         """
         mine = self._db.on(session)
         now = await self._now_of(mine)
@@ -120,25 +120,25 @@ class ScheduleStore(Store):
         )
 
     async def replace(self, session: Session, path: str) -> None:
-        """End the schedule of a path, in the transaction that stores another document there."""
+        """End the schedule of a path in the transaction that stores another document there."""
         await self._db.on(session).execute("replace_schedule", path)
 
     async def lease_due(
         self, now: datetime, *, limit: int, seconds: float, lease: str
     ) -> list[ScheduleRow]:
-        """Lease schedules that are due to be looked at."""
+        """Lease schedules that need a decision."""
         rows = await self._db.fetch("lease_due", now, limit, seconds, lease)
         return [ScheduleRow(**row) for row in rows]
 
     async def find_next_look(self) -> datetime | None:
-        """Return the earliest time at which a schedule has to be looked at."""
+        """Return the earliest time at which a schedule needs a decision."""
         moment: datetime | None = await self._db.fetchval("find_next_look")
         return moment
 
     async def list_open_firings(
         self, schedules: Sequence[int], *, limit: int
     ) -> dict[int, list[Firing]]:
-        """Return firings that are not settled, by schedule, oldest first."""
+        """Return unsettled firings by schedule, oldest first."""
         found: dict[int, list[Firing]] = {one: [] for one in schedules}
         for row in await self._db.fetch("list_open_firings", schedules, limit):
             found[row["schedule_id"]].append(firing_of(row))
@@ -147,20 +147,20 @@ class ScheduleStore(Store):
     async def resolve_playbooks(
         self, wanted: Collection[tuple[str, int | None]]
     ) -> dict[tuple[str, int | None], Playbook]:
-        """Return the versions that executions of paths and versions would run."""
-        asked = list(wanted)
+        """Return the stored versions for paths with a version, or None for the newest."""
+        requested = list(wanted)
         rows = await self._db.fetch(
-            "resolve_playbooks", [one for one, _ in asked], [one for _, one in asked]
+            "resolve_playbooks", [one for one, _ in requested], [one for _, one in requested]
         )
         return {
-            asked[row["place"] - 1]: Playbook(row["catalog_id"], row["path"], row["version"])
+            requested[row["place"] - 1]: Playbook(row["catalog_id"], row["path"], row["version"])
             for row in rows
         }
 
     async def insert_firings(
         self, new: Sequence[Firing], *, origin: Origin, now: datetime
     ) -> dict[tuple[int, datetime], int | None]:
-        """Store decisions; return the executions of times that were not decided before."""
+        """Store decisions about undecided times, and return their executions."""
         if not new:
             return {}
         rows = await self._db.fetch(
@@ -195,11 +195,11 @@ class ScheduleStore(Store):
         )
 
     async def renew(self, schedules: Sequence[int], *, lease: str, until: datetime) -> None:
-        """Renew leases that are still held."""
+        """Renew leases that have not expired."""
         await self._db.execute("renew", schedules, lease, until)
 
     async def release(self, released: Sequence[Release], *, lease: str) -> None:
-        """Release leases; changes that were made to a schedule meanwhile stay."""
+        """Release leases; changes of a schedule in the meantime are kept."""
         await self._db.execute(
             "release",
             [one.schedule_id for one in released],
@@ -230,7 +230,7 @@ class ScheduleStore(Store):
         next_at: datetime | None,
         now: datetime,
     ) -> bool:
-        """Pause or resume a schedule; False when it was so already."""
+        """Pause or resume a schedule; return False if nothing changed."""
         changed = await self._db.fetchval(
             "set_paused", row.schedule_id, is_paused, by, next_at, now, now
         )
@@ -239,7 +239,7 @@ class ScheduleStore(Store):
     async def list_firings(
         self, schedule_id: int, *, before: datetime | None, state: str | None, limit: int
     ) -> list[Firing]:
-        """Return decisions, newest time first."""
+        """Return firings, newest scheduled time first."""
         if state is None:
             rows = await self._db.fetch("list_firings", schedule_id, before, limit)
         else:
@@ -249,7 +249,7 @@ class ScheduleStore(Store):
     async def list_firings_of(
         self, schedule_id: int, moments: Sequence[datetime]
     ) -> dict[datetime, Firing]:
-        """Return the decisions about times."""
+        """Return the firings of times."""
         rows = await self._db.fetch("list_firings_of", schedule_id, moments)
         return {row["scheduled_at"]: firing_of(row) for row in rows}
 
@@ -260,7 +260,7 @@ class ScheduleStore(Store):
         return moment
 
     async def delete_old_firings(self, *, days: int, limit: int) -> None:
-        """Delete decisions that are older."""
+        """Delete firings that are older than a number of days."""
         await self._db.execute("delete_old_firings", days, limit)
 
 

@@ -1,1 +1,0 @@
-"""Documents of kind Trigger, which start playbooks when executions end."""
