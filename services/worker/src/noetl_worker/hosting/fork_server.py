@@ -29,7 +29,7 @@ _log = get_logger()
 PATIENCE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         errno.EMFILE,
         errno.ENFILE,
@@ -40,6 +40,7 @@ _PASSING = frozenset(
         errno.EDQUOT,
     }
 )
+"""Errors of the system that may pass in a moment, and that another machine may not have."""
 _BOOT = """
 import sys, types
 ours = sys.modules["noetl_worker"] = types.ModuleType("noetl_worker")
@@ -70,7 +71,7 @@ class StartFailed(Exception):
     def of(cls, error: OSError) -> Self:
         """Return the failure that an error of the system means."""
         text = f"{error.strerror} (os error {error.errno})"
-        return cls(text, may_pass=error.errno in _PASSING)
+        return cls(text, may_pass=error.errno in PASSING)
 
 
 async def started[T](start: Callable[[], Awaitable[T]]) -> T:

@@ -13,9 +13,11 @@ from typing import Any
 
 import orjson
 import pytest
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.registry import ToolRegistry
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult
-from tool_server import Said, tool_server
+from tool_server import Asked, Said, tool_server
+from without_descriptors import without_descriptors
 
 
 def _deflate(plain: bytes) -> bytes:
@@ -257,6 +259,37 @@ async def test_what_does_not_answer_raises(toolbox: ToolRegistry, url: str) -> N
             await call(toolbox, config)
         assert kind == raised.value.failure.kind
         assert raised.value.failure.retryable
+
+
+@pytest.mark.parametrize("may_move", [True, False])
+async def test_a_request_that_no_socket_was_left_for_never_began(
+    toolbox: ToolRegistry, url: str, *, may_move: bool
+) -> None:
+    with tool_server(lambda _: Said(b"1")) as server:
+        # Whatever is loaded or opened once is there then, but no connection to the other server.
+        await call(toolbox, {"url": server.url})
+    with without_descriptors(), pytest.raises(ToolError, match="error sending request") as caught:
+        await call(toolbox, {"url": f"{url}/text"}, may_move=may_move)
+    assert isinstance(caught.value, NeverBegan) == may_move
+
+    with pytest.raises(ToolError) as caught:
+        await call(toolbox, {"url": "http://127.0.0.1:9/"}, may_move=may_move)
+    assert not isinstance(caught.value, NeverBegan), "nobody listens there for anybody"
+
+
+async def test_a_request_that_was_redirected_has_begun(toolbox: ToolRegistry, url: str) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def answer(_asked: Asked) -> Said:
+            stack.enter_context(without_descriptors())
+            return Said(b"", 307, {"Location": f"{url}/text"})
+
+        server = stack.enter_context(tool_server(answer))
+        with pytest.raises(ToolError, match="attempts failed") as caught:
+            await call(toolbox, {"url": server.url}, may_move=True)
+
+    assert len(server.asked) == 1
+    assert not isinstance(caught.value, NeverBegan)
 
 
 async def test_too_large_an_answer_raises(toolbox: ToolRegistry, url: str) -> None:

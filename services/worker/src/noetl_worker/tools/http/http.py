@@ -14,10 +14,12 @@ from noetl_contract.json import Json, JsonObject
 
 from noetl_worker import jsonb
 from noetl_worker.bounded_http import AnswerTooLarge, fetch
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.fields import Fields
 from noetl_worker.tools.google_tokens import GoogleTokens
 from noetl_worker.tools.http.auth import auth_headers
 from noetl_worker.tools.http.repeat import Change, Repeat, RepeatLimits, read_rules, texts
+from noetl_worker.tools.means import lacks_means
 from noetl_worker.tools.tool import Failure, Tool, ToolContext, ToolError, ToolParts, ToolResult
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -111,11 +113,19 @@ class Http:
         # Rules speak of answers that are not there yet.
         config = context.render({key: one for key, one in config.items() if key != "retry"})
         call = await self._read(config, context)
+        may_move = context.may_move
+
+        async def send(one: _Call) -> ToolResult:
+            nonlocal may_move
+            # Of several pages only the first is the beginning.
+            is_first, may_move = may_move, False
+            return await self._send(one, may_move=is_first)
+
         if rules is None:
-            result = await self._send(call)
+            result = await send(call)
         else:
             repeat = Repeat(rules, context, self._limits)
-            result = await repeat.run(call, self._send, lambda one, change: one.next(change))
+            result = await repeat.run(call, send, lambda one, change: one.next(change))
         result.duration_ms = int((perf_counter() - started) * 1000)
         return result
 
@@ -160,7 +170,7 @@ class Http:
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise ToolError("HTTP error", f"builder error: {error}") from error
 
-    async def _send(self, call: _Call) -> ToolResult:
+    async def _send(self, call: _Call, *, may_move: bool) -> ToolResult:
         request = self._request(call)
         private = {*call.auth, *filter(_SECRET_HEADER.search, call.headers)}
         try:
@@ -174,6 +184,12 @@ class Http:
         except AnswerTooLarge as error:
             message = f"the answer has more than {self._body_bytes} bytes"
             raise ToolError("HTTP error", message) from error
+        except httpx.ConnectError as error:
+            failure = _transport_error(error, request)
+            # The request of a redirect is another one: what led to it was sent.
+            if may_move and error.request is request and lacks_means(error):
+                failure = NeverBegan(failure.prefix, failure.message, failure=failure.failure)
+            raise failure from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _transport_error(error, request) from error
         return _result(response, body, response_type=call.response_type)

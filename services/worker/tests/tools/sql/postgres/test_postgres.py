@@ -11,10 +11,12 @@ from noetl_testkit.postgres import Database, PostgresServer
 from noetl_testkit.waiting import eventually
 from noetl_worker.run.policy import Attempts, PolicyLimits
 from noetl_worker.settings import Settings
+from noetl_worker.tools.errors import NeverBegan
 from noetl_worker.tools.sql.postgres.address import PgAddress, parse_address
 from noetl_worker.tools.sql.postgres.pools import PgLimits, PgPools
 from noetl_worker.tools.sql.postgres.postgres import Postgres
 from noetl_worker.tools.tool import ToolContext, ToolError, ToolResult, Tried
+from without_descriptors import without_descriptors
 
 
 class Session:
@@ -747,3 +749,18 @@ def test_settings_have_bounds() -> None:
 
     assert limits.pool_size >= 1
     assert limits.connect_seconds > 0
+
+
+@pytest.mark.parametrize("may_move", [True, False])
+async def test_a_call_that_no_connection_was_left_for_never_began(
+    sql: Session, *, may_move: bool
+) -> None:
+    config = {**sql.login, "query": "SELECT 1"}
+    with without_descriptors(), pytest.raises(ToolError, match="Failed to get") as caught:
+        await sql.bare(config, may_move=may_move)
+    assert isinstance(caught.value, NeverBegan) == may_move
+
+    with pytest.raises(ToolError) as caught:
+        await sql.bare({**config, "password": "wrong", "port": 9}, may_move=may_move)
+    assert not isinstance(caught.value, NeverBegan), "nobody listens there for anybody"
+    assert (await sql.bare(config, may_move=may_move)).data["rows"]

@@ -14,6 +14,8 @@ from noetl_common.logging import get_logger
 from noetl_contract.json import JsonObject
 
 from noetl_worker.settings import Settings
+from noetl_worker.tools.errors import NeverBegan
+from noetl_worker.tools.means import lacks_means
 from noetl_worker.tools.sql.postgres.address import PgAddress
 from noetl_worker.tools.sql.postgres.errors import PG_ERRORS, no_connection, pg_error
 from noetl_worker.tools.sql.postgres.params import Connection
@@ -67,17 +69,30 @@ class PgPools:
         self._entries: OrderedDict[PgAddress, _Entry] = OrderedDict()
 
     @asynccontextmanager
-    async def connection(self, address: PgAddress) -> AsyncIterator[Connection]:
+    async def connection(
+        self, address: PgAddress, *, may_move: bool = False
+    ) -> AsyncIterator[Connection]:
         """Give a connection that looks new, for the block.
 
+        Args:
+            address: of the database.
+            may_move: whether another worker may have the call if this machine lacks the means.
+
         Raises:
+            NeverBegan: it may, and the machine does.
             ToolError: there is none to be had.
         """
-        await _check(address, self._limits)
-        entry = await self._entry(address)
+        try:
+            await _check(address, self._limits)
+            entry = await self._entry(address)
+        except ToolError as error:
+            raise _movable(error, may_move=may_move) from error
         entry.users += 1
         try:
-            connection = await self._acquired(entry.pool)
+            try:
+                connection = await self._acquired(entry.pool)
+            except ToolError as error:
+                raise _movable(error, may_move=may_move) from error
             try:
                 yield connection
             finally:
@@ -222,6 +237,13 @@ async def _closed(pool: Pool) -> None:
             await pool.close()
     except (TimeoutError, *PG_ERRORS):
         pool.terminate()
+
+
+def _movable(error: ToolError, *, may_move: bool) -> ToolError:
+    """Return the error of a connection, as one that another worker may not have if it may be so."""
+    if not (may_move and lacks_means(error)):
+        return error
+    return NeverBegan(error.prefix, error.message, failure=error.failure)
 
 
 def _refused(error: BaseException) -> ToolError:

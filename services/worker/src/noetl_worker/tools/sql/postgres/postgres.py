@@ -49,7 +49,7 @@ class Postgres(SqlTool):
             as_objects=fields.flag("as_objects", default=True),
         )
         address = address_of(fields.config, secrets=context.secrets)
-        async with self._pools.connection(address) as connection:
+        async with self._pools.connection(address, may_move=context.may_move) as connection:
             if script.schema:
                 await _set_schema(connection, script.schema)
             data = await self._run_statements(connection, script)
