@@ -203,6 +203,17 @@ def python(code: str, **more: str) -> str:
             "a list with one word",
         ),
         (
+            python("result = 1") + "    loop: {in: workload.rows, iterator: row}\n",
+            "plain-text",
+            "'workload.rows' is plain text here",
+        ),
+        (workflow(start(tool="tool: {kind: http, url: u, method: get}")),
+         "unknown-word", "'get' is none of the words of 'method': GET, POST"),
+        (workflow(start(tool="tool: {kind: transfer, source: {type: ftp, url: u},"
+                             " target: {type: postgres, auth: a, table: t}}")),
+         "unknown-word", "'ftp' is none of the words of 'type'"),
+        (python("result = (1"), "python-syntax", "line 1 of the script: '(' was never closed"),
+        (
             python("result = 1", spec='{policy: {rules: [{when: "output.x == 1"}]}}'),
             "plain-text",
             "always true",

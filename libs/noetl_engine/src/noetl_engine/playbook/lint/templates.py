@@ -28,6 +28,9 @@ _ALIASES: Final = frozenset({"ctx", "workload"})
 _F_STRING: Final = re.compile(r"""\b[rR]?[fF][rR]?(?:"|')[^"'\n]*\{\{""")
 # Quoted words that are read as values all the same.
 _VALUES: Final = {"true": "true", "false": "false", "null": "null", "None": "null"}
+# A dotted path, and the names that such a path may begin with besides those of values.
+_PATH: Final = re.compile(r"(\w+)(?:\.\w+)+")
+_ROOTS: Final = frozenset({"workload", "ctx", "steps"})
 _OPERATOR: Final = re.compile(r"[=!<>]=|[<>]| (?:and|or|in|not|is) ")
 _MAX_VOCABULARY: Final = 300
 _UNLESS: Final = ": it is undefined unless the caller's payload has it"
@@ -182,7 +185,10 @@ def _missing_below(root: str, name: str, text: Text, names: Names, guess: Guesse
 def _plain_text(text: Text, names: Names) -> Iterator[Finding]:
     content, use = text.node.text.strip(), text.view.use
     hint = f'write "{{{{ {content} }}}}"'
-    if use.is_collection and content in names.flat:
+    root = _PATH.fullmatch(content)
+    if use.is_collection and (
+        content in names.flat or (root is not None and root[1] in names.flat | _ROOTS)
+    ):
         message = f"'{content}' is plain text here: a list with one word"
         yield finding_at(text.node, text.path, "plain-text", message, hint=hint)
     if use.is_rule and _OPERATOR.search(content):

@@ -27,6 +27,7 @@ from noetl_engine.playbook.lint.parts import (
     workbook_tools,
 )
 from noetl_engine.playbook.lint.unread import arguments_of_step, unread_keys
+from noetl_engine.playbook.lint.values import value_findings
 from noetl_engine.playbook.model import Value
 from noetl_engine.playbook.yaml import ListNode, MapNode, Node, Scalar, is_absent, to_json
 
@@ -56,6 +57,7 @@ def tool_findings(root: MapNode, guess: Guesser) -> Iterator[Finding]:
 
 def _config(tool: ToolPart, kind: ToolKind, guess: Guesser, *, in_list: bool) -> Iterator[Finding]:
     yield from unread_keys(tool, kind, guess, in_list=in_list)
+    yield from value_findings(tool, kind)
     yield from _auth(tool, in_list=in_list)
     yield from _retry(tool)
     yield from _libraries(tool)
