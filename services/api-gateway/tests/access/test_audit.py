@@ -146,7 +146,13 @@ async def test_one_stream_too_many_is_limited(nats_url: str) -> None:
     place = f"/api/executions/{EXECUTION_ID}/events/stream"
     limits = {"max_event_streams_per_principal": 1}
     async with guarded_world(nats_url, **limits) as world, listening(world) as found:
-        page = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+        page = {
+            "events": [],
+            "status": "RUNNING",
+            "position": 0,
+            "after_position": 0,
+            "has_secrets": False,
+        }
         world.backend.answer("executions.tail", page)
         async with world.client.stream("GET", place, headers=own) as first:
             second = await world.client.get(place, headers=own)
