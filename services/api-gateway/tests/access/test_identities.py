@@ -155,7 +155,13 @@ async def test_a_stream_that_is_open_ends_with_its_key(nats_url: str) -> None:
         return {"reason": "revoked"} if request["token"] in revoked else resolve_keys(request)
 
     async with guarded_world(nats_url) as world:
-        page = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+        page = {
+            "events": [],
+            "status": "RUNNING",
+            "position": 0,
+            "after_position": 0,
+            "has_secrets": False,
+        }
         world.backend.answer("executions.tail", page)
         world.backend.answer("auth.resolve", resolve)
         async with (
@@ -385,7 +391,7 @@ async def test_who_is_known_stays_in_while_others_guess_from_the_same_address(
         assert await status(world, **bearer(ADMIN)) == 200
         # Known too, though it lacks the right.
         assert (await world.get("/api/admin/keys", **bearer(VIEWER))).status_code == 403
-        for guess in (secrets.token_urlsafe() for _ in range(4)):
+        for guess in (secrets.token_hex(8) for _ in range(4)):
             await world.get("/api/nothing", **bearer(guess))
             last = await status(world, **bearer(guess))
 

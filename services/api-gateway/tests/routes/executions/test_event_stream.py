@@ -53,6 +53,7 @@ class Log:
             after = self._position_of(request["after_event_id"])
         return {
             "after_position": after,
+            "has_secrets": False,
             "events": self.rows[after : after + request["limit"]],
             "status": self.status,
             "position": len(self.rows),

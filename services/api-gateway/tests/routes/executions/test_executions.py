@@ -500,7 +500,13 @@ async def test_ehdb_names_lead_to_the_same_reads(world: World) -> None:
     detail = {**_REST, **_DETAIL, "execution_id": EXECUTION_ID, **told, "pagination": page}
     world.backend.answer("executions.get", detail)
     world.backend.answer("executions.status", _STATUS)
-    tail = {"events": [_EVENT], "status": "RUNNING", "position": 3, "after_position": 0}
+    tail = {
+        "events": [_EVENT],
+        "status": "RUNNING",
+        "position": 3,
+        "after_position": 0,
+        "has_secrets": False,
+    }
     world.backend.answer("executions.tail", tail)
     root = "/api/ehdb/executions"
 

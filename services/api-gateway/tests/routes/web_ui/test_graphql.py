@@ -224,7 +224,13 @@ async def test_a_call_elsewhere_is_refused(world: World, wanted: Any, text: str)
 
 
 async def test_a_call_of_a_stream_ends(world: World) -> None:
-    tail = {"events": [], "status": "RUNNING", "position": 0, "after_position": 0}
+    tail = {
+        "events": [],
+        "status": "RUNNING",
+        "position": 0,
+        "after_position": 0,
+        "has_secrets": False,
+    }
     world.backend.answer("executions.tail", tail)
     wanted = {"method": "GET", "endpoint": f"/executions/{EXECUTION_ID}/events/stream"}
 
