@@ -4,9 +4,11 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 from httpx import Client
 from noetl_testkit.stack import Stack, events, execute, finish, register
+from noetl_testkit.web import Response, serving
 from real_playbooks import DATABASE
 
 pytestmark = pytest.mark.e2e
@@ -382,6 +384,40 @@ def test_a_field_costs_what_it_is_whatever_is_beside_it(nats_stack: Stack, megab
             "last": 1000 * megabytes - 1,
         }
         assert data_of(client, execution, "piped")["second"] == {"n": 4, "behind": 1.5}
+
+
+ANSWERED = """
+spec: {errors: fail}
+workload: {url: ""}
+workflow:
+- step: start
+  tool: {kind: http, url: "{{ workload.url }}/rows"}
+  next: {arcs: [{step: use, when: "{{ start.status_code == 200 }}"}]}
+- step: use
+  tool:
+    kind: python
+    input: {rows: "{{ start.body.rows }}", again: "{{ start.data.rows | length }}"}
+    code: "result = {'rows': len(rows), 'again': again}"
+"""
+
+
+def test_an_answer_is_stored_once_and_has_all_its_names(nats_stack: Stack) -> None:
+    rows = [{"id": number, "name": "x" * 980} for number in range(5000)]
+    body = orjson.dumps({"rows": rows})
+    with serving(lambda _: Response({"rows": rows})) as web, nats_stack.client() as client:
+        execution, status = played(client, "answered", ANSWERED, url=web.url)
+
+        assert status == "COMPLETED", error_of(client, execution)
+        assert data_of(client, execution, "use") == {"rows": 5000, "again": 5000}
+        (kept,) = client.get(f"/api/result/{execution}/list").json()["results"]
+        assert kept["bytes"] < 1.1 * len(body)
+        answers = [
+            client.get("/api/result/resolve", params={"ref": kept["ref"]}).json(),
+            client.get(f"/api/result/{execution}/start").json()["data"],
+        ]
+        for answer in answers:
+            assert answer["data"]["body"] == answer["data"]["data"] == {"rows": rows}
+            assert orjson.loads(answer["stdout"]) == {"rows": rows}
 
 
 RESTARTED = """

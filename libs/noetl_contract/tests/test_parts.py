@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 from noetl_contract.json import encode, parse
-from noetl_contract.tools.results import Outline, Part, merge_labels, part_of
+from noetl_contract.tools.results import (
+    Outline,
+    Part,
+    merge_labels,
+    part_of,
+    with_bodies_once,
+    with_bodies_repeated,
+)
 
 DATA = {"before": 3, "rows": [{"id": 1}, [2, None]], "text": 'a"b', "none": None, "map": {"é": {}}}
 LABELLED = {"one": {"n": 1, "same": "a"}, "two": {"m": [2], "same": "b"}}
@@ -94,3 +101,53 @@ def test_what_is_beside_a_part_is_never_parsed(megabytes: int) -> None:
     assert outline.keys == ["before", "long", "behind"]
     assert [*outline.entries] == ["before", "behind"]
     assert part_of(document, ("before",), most=9).bytes == 1
+
+
+LONG = "x" * 90
+
+
+def answer(body: Any) -> dict[str, Any]:
+    return {"status_code": 200, "headers": {"a": "b"}, "body": body, "data": body}
+
+
+@pytest.mark.parametrize(
+    ("data", "stdout"),
+    [
+        (answer([LONG, 'é"']), f'["{LONG}","é\\""]'),
+        (answer(LONG), LONG),
+        (answer([1.5, None]), "[1.5,null]"),
+        (answer({"base64": LONG}), None),
+        ({"one": answer(LONG), "two": {"n": 1}}, None),
+        ({"one": answer({"n": LONG}), "two": answer({"m": 3})}, None),
+        ({"n": answer([LONG]), "m": 2}, None),
+    ],
+)
+def test_a_body_is_stored_once_and_read_in_all_its_places(data: Any, stdout: Any) -> None:
+    result = {"status": "success", "data": data, "exit_code": 0}
+    result |= {} if stdout is None else {"stdout": stdout}
+
+    once = with_bodies_once(result)
+    document = encode(once)
+
+    assert document.count(b"x" * 90) == encode(result).count(b"x" * 90) // (3 if stdout else 2)
+    assert parse(with_bodies_repeated(document)) == result
+    assert parse(part_of(document, (), most=1 << 20).value) == merge_labels(data)
+    for label in [key for key, value in data.items() if isinstance(value, dict)]:
+        assert parse(part_of(document, (label,), most=1 << 20).value) == data[label]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[1], {"body": 1, "data": 1}, {**answer(1), "data": 2}, {"_copies": [None]}, "_copies"],
+)
+def test_other_results_stay_as_they_are(data: Any) -> None:
+    result = {"status": "success", "data": data, "stdout": "_copies"}
+
+    assert with_bodies_once(result) is result
+    assert with_bodies_repeated(encode(result)) == encode(result)
+
+
+def test_another_text_in_stdout_stays() -> None:
+    result = {"status": "success", "data": answer([1]), "stdout": "printed"}
+
+    assert parse(with_bodies_repeated(encode(with_bodies_once(result)))) == result

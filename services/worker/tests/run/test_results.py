@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from noetl_contract.json import JsonObject
+from noetl_contract.tools.results import with_bodies_repeated
 from noetl_worker import jsonb
 from noetl_worker.commands import Command, command_of, decode_notification
 from noetl_worker.control_plane.result_stores import INLINE_LIMIT_BYTES, StoredResult
@@ -94,6 +95,22 @@ def some_command() -> Command:
     command = command_of(note)
     assert command is not None
     return command
+
+
+async def test_a_large_answer_is_stored_once() -> None:
+    rows = [{"id": number, "name": "x" * 90} for number in range(2000)]
+    answer = {"status_code": 200, "headers": {}, "body": {"rows": rows}, "data": {"rows": rows}}
+    text = orjson.dumps({"rows": rows}, option=orjson.OPT_INDENT_2).decode()
+    store = KeepingStore()
+
+    result = ToolResult(data=answer, stdout=text, exit_code=0)
+    await reported_result(some_command(), result, store)
+
+    (document,) = store.documents
+    assert len(document) < 1.1 * len(orjson.dumps(rows))
+    whole = orjson.loads(with_bodies_repeated(document))
+    assert whole["data"] == answer
+    assert orjson.loads(whole["stdout"]) == {"rows": rows}
 
 
 async def test_variables_that_rules_set_stay_beside_the_reference_of_a_large_result() -> None:

@@ -33,7 +33,7 @@ from noetl_contract.rpc.projector import (
     ResultRef,
     StoreSizes,
 )
-from noetl_contract.tools.results import Part, PartPath, part_of
+from noetl_contract.tools.results import Part, PartPath, part_of, with_bodies_repeated
 from pydantic import TypeAdapter
 
 from noetl_projector.results.bodies.places import Places
@@ -133,7 +133,9 @@ class ResultHandlers(Handlers):
         """Return the stored value itself."""
         async with self._transfers:
             body = await self._resolve(request.ref)
-            return Encoded(body) if isinstance(body, bytes) else body
+            if not isinstance(body, bytes):
+                return body
+            return Encoded(await asyncio.to_thread(with_bodies_repeated, body))
 
     @answers(RESULT_PART)
     async def on_part(self, request: PartOfResult) -> Encoded[Part] | Refusal:
@@ -165,7 +167,8 @@ class ResultHandlers(Handlers):
             if found is None:
                 return Refusal(404, "result not found")
             described, body = found
-            data = orjson.Fragment(await self._read_body(body))
+            text = await asyncio.to_thread(with_bodies_repeated, await self._read_body(body))
+            data = orjson.Fragment(text)
         return described.model_copy(update={"data": data})
 
 

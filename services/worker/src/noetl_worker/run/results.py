@@ -7,6 +7,7 @@ from time import perf_counter
 from msgspec import Raw
 from noetl_common.logging import get_logger
 from noetl_contract.json import Json, JsonObject
+from noetl_contract.tools.results import with_bodies_once
 
 from noetl_worker import jsonb, metrics
 from noetl_worker.commands import Command
@@ -41,6 +42,9 @@ async def reported_result(
     if len(data) - _repeated_bytes(body, len(data), most=store.inline_limit) <= store.inline_limit:
         # Encoded once: the event takes the bytes as they are.
         return {"status": status, "context": Raw(data)}
+    once = await asyncio.to_thread(with_bodies_once, body)
+    if once is not body:
+        data = await asyncio.to_thread(jsonb.encode, once)
     started = perf_counter()
     try:
         stored = await store.put(command, data)
