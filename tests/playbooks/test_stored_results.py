@@ -420,6 +420,37 @@ def test_an_answer_is_stored_once_and_has_all_its_names(nats_stack: Stack) -> No
             assert orjson.loads(answer["stdout"]) == {"rows": rows}
 
 
+WIDE = """
+spec: {errors: fail}
+workload: {megabytes: 1}
+workflow:
+- step: start
+  tool:
+    kind: python
+    input: {megabytes: "{{ workload.megabytes }}"}
+    code: |
+      rows = [{'id': i, 'text': 'x' * 978 + '\\\\n'} for i in range(1000 * megabytes)]
+      result = {'rows': rows, 'count': len(rows)}
+  next: {arcs: [{step: use, when: "{{ start.count == 1000 * workload.megabytes }}"}]}
+- step: use
+  tool:
+    kind: python
+    input: {last: "{{ start.rows[-1].id }}", text: "{{ start.rows[5].text }}"}
+    code: "result = {'last': last, 'text': len(text)}"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [44, 60])
+def test_a_result_of_many_megabytes_is_there(transport_stack: Stack, megabytes: int) -> None:
+    with transport_stack.client() as client:
+        execution, status = played(client, "wide", WIDE, megabytes=megabytes)
+
+        assert status == "COMPLETED", error_of(client, execution)
+        used = data_of(client, execution, "use")
+        assert used == {"last": 1000 * megabytes - 1, "text": 980}
+
+
 RESTARTED = """
 workload: {divisor: 0}
 workflow:

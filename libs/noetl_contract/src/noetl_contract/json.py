@@ -13,6 +13,10 @@ type Json = Any
 type JsonObject = dict[str, Json]
 """A JSON object whose keys only its author knows."""
 
+_NUL = rb"\u0000"
+_REPLACEMENT = rb"\ufffd"
+_BACKSLASH = ord("\\")
+
 
 def texts_in(values: Iterable[Json]) -> Iterator[str]:
     """Return all texts in values, at any depth and in their order; keys are none of them."""
@@ -37,6 +41,22 @@ def parse(data: bytes) -> Json:
         return msgspec.json.decode(data)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+def without_nul(data: bytes) -> bytes:
+    """Return JSON in which each NUL character, which PostgreSQL stores in no text, is replaced."""
+    at = data.find(_NUL)
+    if at < 0:
+        return data
+    replaced = bytearray(data)
+    while at >= 0:
+        before = at
+        while before and data[before - 1] == _BACKSLASH:
+            before -= 1
+        if (at - before) % 2 == 0:  # else a backslash, and then the letters u0000
+            replaced[at : at + len(_NUL)] = _REPLACEMENT
+        at = data.find(_NUL, at + len(_NUL))
+    return bytes(replaced)
 
 
 def encode(value: Json) -> bytes:

@@ -16,10 +16,12 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec import Raw
 from noetl_bus.broker import Bus, connect
 from noetl_bus.rpc import handle, serve_rpc
 from noetl_common.ids import SnowflakeIds
 from noetl_contract.http.secrets.credentials import CredentialBody
+from noetl_contract.json import encode
 from noetl_contract.rpc import RpcReply
 from noetl_contract.rpc.catalog import CREDENTIAL_PLATFORM, CredentialName
 from noetl_contract.rpc.projector import (
@@ -154,7 +156,8 @@ class Bench:
 
     async def put(self, data: Any = DATA, *, result_id: int = 9) -> RpcReply:
         return await self.ask(
-            RESULT_PUT, ResultPut(execution_id=4, result_id=result_id, name="fetch", data=data)
+            RESULT_PUT,
+            ResultPut(execution_id=4, result_id=result_id, name="fetch", data=Raw(encode(data))),
         )
 
     async def resolve(self, uri: str = URI) -> RpcReply:
@@ -303,7 +306,7 @@ async def test_deleted_results_lose_their_bodies(start: StartBench, kind: str) -
 
 async def test_a_result_with_a_time_is_deleted_when_that_is_over(start: StartBench) -> None:
     async with start("s3") as bench:
-        wanted = {"execution_id": 4, "result_id": 8, "name": "ingress", "data": 1}
+        wanted = {"execution_id": 4, "result_id": 8, "name": "ingress", "data": Raw(b"1")}
         await bench.ask(RESULT_PUT, ResultPut(**wanted, expires_seconds=3600))
         await bench.put()
         assert await bench.store.delete_expired_results(limit=10) == 0

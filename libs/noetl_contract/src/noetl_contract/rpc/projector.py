@@ -4,7 +4,7 @@
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, field
+from msgspec import UNSET, Meta, Raw, UnsetType, field
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 
 from noetl_contract.access.principal import OnBehalf
@@ -330,13 +330,14 @@ _JSON: TypeAdapter[Json] = TypeAdapter(Json)
 class ResultPut(Struct):
     """A result to store: its data, or ``data_at``, a subject that it is fetched from in parts.
 
+    The data travels as it was sent: it is JSON that nobody on the way parses.
     Under the sender's ``result_id`` the request may be repeated (W13). Without ``expires_seconds``
     the result is kept as long as its execution.
     """
 
     execution_id: int
     name: str
-    data: Json = UNSET
+    data: Raw | UnsetType = UNSET
     data_at: str | None = None
     result_id: int | None = None
     scope: str | None = None

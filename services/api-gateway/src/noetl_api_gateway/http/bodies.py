@@ -41,9 +41,18 @@ async def read_json(request: AnyRequest, *, unique_keys: bool = False) -> Json:
     Raises:
         Refusal: 415, 413, 400 or 422 with the contract's text.
     """
+    return decode(await read_json_bytes(request), unique_keys=unique_keys)
+
+
+async def read_json_bytes(request: AnyRequest) -> bytes:
+    """Return the body of a request whose content type must be JSON, not decoded.
+
+    Raises:
+        Refusal: 415 or 413 with the contract's text.
+    """
     if not is_json(_content_type(request)):
         raise not_json()
-    return decode(await read_bytes(request), unique_keys=unique_keys)
+    return await read_bytes(request)
 
 
 async def read_json_if_any(request: AnyRequest) -> Json:

@@ -6,12 +6,15 @@ of the contract are spelt from these. The tables below hold the exceptions.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from msgspec import Raw
+from msgspec.json import Decoder
 from noetl_contract.json import Json, JsonObject
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from noetl_api_gateway.http.bodies import AnyRequest, read_json
+from noetl_api_gateway.http.bodies import AnyRequest, decode, read_json, read_json_bytes
 from noetl_api_gateway.http.refusals import Refusal, bad_shape
 
 _STRUCTS = {
@@ -92,6 +95,31 @@ async def read_body[Model: BaseModel](
         Refusal: 415, 413, 400 or 422 with the contract's text.
     """
     return validated(model, await read_json(request, unique_keys=unique_keys))
+
+
+async def read_body_around[Model: BaseModel](
+    request: AnyRequest, model: type[Model], field: str
+) -> Model:
+    """Return the decoded body, but for one field of it, which may be large: that is JSON still.
+
+    Args:
+        request: its content type must be JSON.
+        model: the shape of the body.
+        field: name of a field of any type, which is a ``msgspec.Raw`` in what is returned.
+
+    Raises:
+        Refusal: as `read_body`.
+    """
+    body = await read_json_bytes(request)
+    try:
+        entries = _ENTRIES.decode(body)
+    except (ValueError, RecursionError):
+        return validated(model, decode(body))
+    left = {name: decode(bytes(raw)) for name, raw in entries.items() if name != field}
+    return validated(model, left | {name: raw for name, raw in entries.items() if name == field})
+
+
+_ENTRIES: Final[Decoder[dict[str, Raw]]] = Decoder(dict[str, Raw])
 
 
 def validated[Model: BaseModel](model: type[Model], value: Json) -> Model:

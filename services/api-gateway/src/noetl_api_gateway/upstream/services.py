@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
+from msgspec import UnsetType
 from noetl_bus.broker import Bus
 from noetl_bus.rpc import RpcClient, RpcUnavailable
 from noetl_bus.rpc.rounds import Rounds
@@ -176,10 +176,10 @@ class Services:
         shard, longest = self.shard_of(request.execution_id), self._seconds["results"][0]
         total = longest if seconds is None else max(_SHORTEST_TRY_SECONDS, min(seconds, longest))
         limits = (total, total)
-        body = encode_value(request)
-        if len(body) + _ENVELOPE_BYTES <= self._bus.largest_message:
-            return await self._call(RESULT_PUT, body, shard, limits)
-        async with self._offered(msgspec.json.encode(request.data)) as place:
+        data = b"" if isinstance(request.data, UnsetType) else bytes(request.data)
+        if len(data) + _ENVELOPE_BYTES <= self._bus.largest_message:
+            return await self._call(RESULT_PUT, encode_value(request), shard, limits)
+        async with self._offered(data) as place:
             small = ResultPut(
                 execution_id=request.execution_id,
                 name=request.name,

@@ -5,7 +5,7 @@ import hashlib
 
 import msgspec
 import orjson
-from msgspec import UNSET
+from msgspec import UnsetType
 from noetl_bus.broker import Bus
 from noetl_bus.rpc import Encoded, Handlers, answers
 from noetl_common.ids import SnowflakeIds
@@ -15,7 +15,7 @@ from noetl_contract.http.executions.results import (
     ResultPutAnswer,
     StoredResult,
 )
-from noetl_contract.json import Json, parse
+from noetl_contract.json import Json, without_nul
 from noetl_contract.rpc import Refusal
 from noetl_contract.rpc.models import Nothing
 from noetl_contract.rpc.projector import (
@@ -34,7 +34,6 @@ from noetl_contract.rpc.projector import (
     StoreSizes,
 )
 from noetl_contract.tools.results import Part, PartPath, part_of, with_bodies_repeated
-from pydantic import TypeAdapter
 
 from noetl_projector.results.bodies.places import Places
 from noetl_projector.results.store import ResultStore, StoredBody
@@ -77,14 +76,14 @@ class ResultHandlers(Handlers):
                 # Asked under our own rights, of a subject that the sender chooses.
                 return Refusal(status=400, error="data_at is not an inbox")
             fetched = await self._bus.request(request.data_at, seconds=_FETCH_SECONDS)
-            data = parse(fetched.data)
-        elif request.data is not UNSET:
-            data = request.data
+            data = fetched.data
+        elif not isinstance(request.data, UnsetType):
+            data = bytes(request.data)
         else:
             return Refusal(422, "the request has neither data nor a place to fetch it from")
-        # Sorting and hashing 64 MiB takes a while: not in the event loop.
+        # Checking and hashing 64 MiB takes a while: not in the event loop.
         try:
-            text, digest = await asyncio.to_thread(_canonical, data)
+            text, digest = await asyncio.to_thread(_checked, data)
         except (ValueError, RecursionError) as error:
             return Refusal(422, f"The result can't be stored: {error}")
         if len(text) > self._settings.result_max_bytes:
@@ -205,15 +204,16 @@ def _part(body: bytes, path: PartPath, most: int) -> bytes:
     return part_of(body, path, most=most).to_json()
 
 
-_FREE: TypeAdapter[Json] = TypeAdapter(Json)
+def _checked(data: bytes) -> tuple[bytes, str]:
+    """Return JSON without spaces between its tokens and without NUL characters, and its digest.
 
+    Nothing in it is parsed into objects, which would take several times its size in memory.
 
-def _canonical(data: Json) -> tuple[bytes, str]:
-    try:
-        text = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits, or deep nesting
-        text = msgspec.json.encode(data, order="sorted")
-        # What readers refuse: integers beyond the range of a float, more levels than they take.
-        orjson.loads(text)
-        _FREE.validate_json(text)
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deep.
+    """
+    text = without_nul(msgspec.json.format(data, indent=-1))
+    if not text.isascii():
+        text.decode()  # the only fault of JSON that formatting does not find
     return text, hashlib.sha256(text).hexdigest()

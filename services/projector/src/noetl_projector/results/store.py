@@ -11,7 +11,7 @@ from noetl_projector.results.uri import ResultUri
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A result's JSON text in ``data``, compact with sorted keys, or where it is."""
+    """A result's JSON text in ``data``, compact, or where it is."""
 
     bytes: int
     sha256: str

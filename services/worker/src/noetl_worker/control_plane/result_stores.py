@@ -23,6 +23,9 @@ INLINE_LIMIT_BYTES = 102_400
 
 _SCOPE = "execution"
 _PUT_SECONDS = 20.0
+_ANSWER_SECONDS = 30.0
+_SLOWEST_BYTES_PER_SECOND = 1 << 20
+"""Rate of a slow link, or of a busy machine, at which an edge is still waited for."""
 _TIMEOUT_SECONDS = 60.0
 _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _ROOM = 64 << 10
@@ -94,7 +97,11 @@ class EdgeResultStore:
     async def _put(self, command: Command, body: bytes) -> StoredResult:
         try:
             status, answer = await self._edge.call(
-                "PUT", f"/api/result/{command.execution_id}", body, base=command.server_url or None
+                "PUT",
+                f"/api/result/{command.execution_id}",
+                body,
+                base=command.server_url or None,
+                seconds=_ANSWER_SECONDS + len(body) / _SLOWEST_BYTES_PER_SECOND,
             )
         except EdgeUnreachable as error:
             text = f"no answer from the result store: {error}"

@@ -24,7 +24,7 @@ class ResultPutRequest(Model):
 
 
 class ResultPutAnswer(Model):
-    """Reference of a stored result; size and digest are of its compact JSON with sorted keys."""
+    """Reference of a stored result; size and digest are of its compact JSON."""
 
     ref: str
     store: str

@@ -20,7 +20,7 @@ from noetl_api_gateway.access.gatekeeper import reach_execution
 from noetl_api_gateway.gateway import OpenGateway
 from noetl_api_gateway.http.answers import json_answer
 from noetl_api_gateway.http.bodies import AnyRequest
-from noetl_api_gateway.http.decoding import read_body
+from noetl_api_gateway.http.decoding import read_body_around
 from noetl_api_gateway.http.fields import path_id, path_text, query_flag, query_text
 from noetl_api_gateway.http.refusals import Refusal, bad_query
 from noetl_api_gateway.metrics import (
@@ -50,7 +50,7 @@ async def put_result(
 ) -> Response[bytes]:
     """Keep a result; each call keeps another one."""
     number = path_id(execution_id)
-    sent = await read_body(request, ResultPutRequest, unique_keys=False)
+    sent = await read_body_around(request, ResultPutRequest, "data")
     wanted = ResultPut(
         execution_id=number,
         # Minted here, so that a repeated request keeps one result (W13).
