@@ -46,7 +46,7 @@ async def test_declared_streams_get_their_declared_configuration(bus: Bus) -> No
     durable = (await bus.js.consumer_info(INGRESS.name, "orchestrator_0_kinds")).config
     assert durable.ack_wait == 5
     assert durable.ack_policy == "explicit"
-    assert durable.filter_subject == "noetl_ingress.0.*.*"
+    assert durable.filter_subject == "noetl_ingress.0.>"
 
 
 async def test_what_a_real_worker_made_first_is_updated(bus: Bus) -> None:

@@ -144,8 +144,12 @@ def ingress_any(kind: IngressKind) -> str:
 
 
 def ingress_filter(shard: int) -> str:
-    """Return the filter of a shard's ingress durable."""
-    return f"{INGRESS_ROOT}.{shard}.*.*"
+    """Return the filter of a shard's ingress durable.
+
+    It matches every subject of the shard, so that a message with a malformed subject becomes a
+    dead letter instead of staying in the stream.
+    """
+    return f"{INGRESS_ROOT}.{shard}.>"
 
 
 def dead_letter_subject(origin: str) -> str:
